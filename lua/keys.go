@@ -75,3 +75,7 @@ func VisitorHoldsKey(event, visitor string) string { return VisitorHoldsPrefix(e
 
 // VisitorHoldsPrefix is what VisitorHoldsKey puts before the visitor.
 func VisitorHoldsPrefix(event string) string { return "hold:{" + event + "}:v:" }
+
+// BoughtKey is the hash visitor → tickets bought, so that a hold can refuse
+// early what Postgres would refuse later. Lives as long as the inventory.
+func BoughtKey(event string) string { return "inv:{" + event + "}:bought" }

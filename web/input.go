@@ -1,0 +1,110 @@
+package web
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+	"github.com/google/uuid"
+
+	"onsale/internal/fault"
+)
+
+// body reads the JSON object of a request into dst. It is strict: one value, of
+// the right types, without unknown fields, within the size limit. An empty body
+// counts as {}.
+func body(c *gin.Context, dst any) error {
+	if ct := c.GetHeader("Content-Type"); ct != "" {
+		if kind, _, err := mime.ParseMediaType(ct); err != nil || (kind != "application/json" && !strings.HasSuffix(kind, "+json")) {
+			return fault.New(fault.Invalid, "Content-Type %q: application/json is expected", clip(ct))
+		}
+	}
+	dec := json.NewDecoder(c.Request.Body)
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(dst); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		return badJSON(err)
+	}
+	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			return badJSON(err)
+		}
+		return fault.New(fault.Invalid, "the body holds more than one JSON value")
+	}
+	return nil
+}
+
+// badJSON names what is wrong with a body without echoing it at length.
+func badJSON(err error) error {
+	if e, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return fault.New(fault.TooLarge, "the body is larger than %d bytes", e.Limit)
+	}
+	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		if e.Field == "" {
+			return fault.New(fault.Invalid, "the body must be a JSON object, not a %s", e.Value)
+		}
+		return fault.New(fault.Invalid, "field %q: %s is expected, not a %s", e.Field, e.Type, e.Value)
+	}
+	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return fault.New(fault.Invalid, "the body is not valid JSON at byte %d", e.Offset)
+	}
+	if name, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
+		return fault.New(fault.Invalid, "unknown field %s", clip(name))
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return fault.New(fault.Invalid, "the body ends in the middle of a JSON value")
+	}
+	return fault.Wrap(err, fault.Invalid, "the body cannot be read")
+}
+
+// id reads a path parameter that must be a UUID; anything else is not found.
+func id(c *gin.Context, param string) (string, error) {
+	v := c.Param(param)
+	if u, err := uuid.Parse(v); err == nil && len(v) == 36 {
+		return u.String(), nil
+	}
+	return "", fault.New(fault.NotFound, "no such %s: %q is not an id", param, clip(v))
+}
+
+// queryInt reads an integer query parameter within [low, high], or its default.
+func queryInt(c *gin.Context, name string, def, low, high int) (int, error) {
+	v := c.Query(name)
+	if v == "" {
+		return def, nil
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil || n < low || n > high {
+		return 0, fault.New(fault.Invalid, "query parameter %q must be a whole number from %d to %d", name, low, high)
+	}
+	return n, nil
+}
+
+// knownQuery refuses query parameters other than the named ones.
+func knownQuery(c *gin.Context, names ...string) error {
+next:
+	for given := range c.Request.URL.Query() {
+		for _, name := range names {
+			if given == name {
+				continue next
+			}
+		}
+		return fault.New(fault.Invalid, "unknown query parameter %q; known are %s", clip(given), strings.Join(names, ", "))
+	}
+	return nil
+}
+
+// clip bounds what of the input goes into an answer.
+func clip(s string) string {
+	const most = 64
+	if len(s) > most {
+		return strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return strings.ToValidUTF8(s, "")
+}

@@ -1,0 +1,97 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"math"
+	"net/http"
+	"strconv"
+
+	"github.com/gin-gonic/gin"
+
+	"onsale/internal/fault"
+)
+
+// problemBase is what a problem's type starts with; the code follows.
+const problemBase = "https://onsale.example/problems/"
+
+// kinds is the one table from fault codes to HTTP: status and title.
+var kinds = map[fault.Code]struct {
+	status int
+	title  string
+}{
+	fault.Invalid:            {http.StatusBadRequest, "The request is not valid"},
+	fault.NotFound:           {http.StatusNotFound, "Not found"},
+	fault.Unauthorized:       {http.StatusUnauthorized, "Credentials are missing or not valid"},
+	fault.Forbidden:          {http.StatusForbidden, "Not allowed"},
+	fault.PassRequired:       {http.StatusUnauthorized, "A pass is needed"},
+	fault.PassLapsed:         {http.StatusForbidden, "The pass has lapsed"},
+	fault.UnknownVisitor:     {http.StatusUnauthorized, "Not in this room"},
+	fault.RoomClosed:         {http.StatusConflict, "The room is closed"},
+	fault.NotYourTurn:        {http.StatusConflict, "It is not your turn"},
+	fault.TooMany:            {http.StatusTooManyRequests, "Too many requests"},
+	fault.TicketsTaken:       {http.StatusConflict, "Tickets are taken"},
+	fault.LimitReached:       {http.StatusConflict, "The limit per buyer is reached"},
+	fault.SoldOut:            {http.StatusConflict, "Sold out"},
+	fault.HoldLapsed:         {http.StatusConflict, "The hold has lapsed"},
+	fault.Conflict:           {http.StatusConflict, "Not possible in this state"},
+	fault.KeyMissing:         {http.StatusBadRequest, "Idempotency-Key is missing"},
+	fault.KeyInFlight:        {http.StatusConflict, "The same request is being worked on"},
+	fault.KeyReused:          {http.StatusUnprocessableEntity, "Idempotency-Key was used for another request"},
+	fault.TooLarge:           {http.StatusRequestEntityTooLarge, "The request is too large"},
+	fault.Unavailable:        {http.StatusServiceUnavailable, "Temporarily unavailable"},
+	fault.GatewayUnavailable: {http.StatusServiceUnavailable, "The payment gateway is unavailable"},
+	fault.Internal:           {http.StatusInternalServerError, "Something went wrong"},
+}
+
+// fail renders err as application/problem+json and ends the request. Errors
+// that are not faults are logged and shown as "internal".
+func (s *Server) fail(c *gin.Context, err error) {
+	f, ok := errors.AsType[*fault.Error](err)
+	switch {
+	case ok:
+	case errors.Is(err, context.Canceled) && c.Request.Context().Err() != nil:
+		c.AbortWithStatus(499) // the client went away; nobody reads this
+		return
+	case errors.Is(err, context.DeadlineExceeded):
+		f = fault.Down(err, "the service")
+	default:
+		f = fault.Wrap(err, fault.Internal, "the error is logged under this request id")
+	}
+	kind, known := kinds[f.Code]
+	if !known {
+		kind = kinds[fault.Internal]
+	}
+	if kind.status >= http.StatusInternalServerError {
+		s.log.LogAttrs(c.Request.Context(), slog.LevelError, "request failed",
+			slog.String("request_id", requestID(c)), slog.String("route", c.FullPath()), slog.Any("error", err))
+	}
+	doc := make(map[string]any, len(f.Members)+6)
+	for name, value := range f.Members {
+		doc[name] = value
+	}
+	doc["type"] = problemBase + string(f.Code)
+	doc["title"] = kind.title
+	doc["status"] = kind.status
+	doc["detail"] = f.Detail
+	doc["instance"] = c.Request.URL.Path
+	doc["request_id"] = requestID(c)
+	if f.RetryAfter > 0 {
+		c.Header("Retry-After", strconv.Itoa(int(math.Ceil(f.RetryAfter.Seconds()))))
+	} else if kind.status == http.StatusServiceUnavailable {
+		c.Header("Retry-After", "2")
+	}
+	if kind.status == http.StatusUnauthorized {
+		c.Header("WWW-Authenticate", `Bearer realm="onsale"`)
+	}
+	body, err := json.Marshal(doc)
+	if err != nil {
+		c.AbortWithStatus(http.StatusInternalServerError)
+		return
+	}
+	c.Header("Cache-Control", "no-store")
+	c.Data(kind.status, "application/problem+json", body)
+	c.Abort()
+}

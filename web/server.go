@@ -1,0 +1,165 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"onsale/catalog"
+	"onsale/checkout"
+	"onsale/waitroom"
+	"onsale/waitroom/pass"
+)
+
+// Catalog is what the routes need of the read side; *catalog.Cache is one.
+type Catalog interface {
+	Events(ctx context.Context, q catalog.Query) (catalog.Page, error)
+	Event(ctx context.Context, id string) (catalog.Event, error)
+	Layout(ctx context.Context, event string) (*catalog.Layout, error)
+	PlanView(ctx context.Context, event string) (doc []byte, version string, err error)
+	Tickets(ctx context.Context, q catalog.TicketQuery) (catalog.TicketPage, error)
+	CreateEvent(ctx context.Context, e catalog.NewEvent) (catalog.Event, error)
+	UpdateEvent(ctx context.Context, id string, p catalog.EventPatch) (catalog.Event, error)
+}
+
+// Roles says which routes this node serves.
+type Roles struct {
+	Waitroom bool // rooms, queue page
+	Shop     bool // catalog, holds, orders, pages, console
+}
+
+// Deps is what a Server is made of. Rooms is always needed; Catalog, Shop and
+// Inventory are needed for the shop role.
+type Deps struct {
+	Roles          Roles
+	PublicURL      *url.URL // where browsers reach us: decides cookies, origins, links
+	AllowedOrigins []string // further origins that may call and connect
+	TrustedProxies []netip.Prefix
+	AdminToken     string
+	BodyBytes      int64 // largest request body
+
+	Catalog   Catalog
+	Rooms     *waitroom.Service
+	Shop      *checkout.Service
+	Inventory *checkout.Inventory
+	Keys      *pass.KeySet
+	UI        UI
+	// Ready names the dependencies of this role and how to ask after them.
+	Ready map[string]func(context.Context) error
+	// Audit records what an operator did. Nil where the role has no database.
+	Audit  Audit
+	Sandbox SandboxActions // nil unless the sandbox gateway is in use
+
+	Clock      func() time.Time
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+	Gatherer   prometheus.Gatherer
+}
+
+// Server answers HTTP and WebSocket requests for one node.
+type Server struct {
+	Deps
+	log     *slog.Logger
+	engine  *gin.Engine
+	hub     *Hub
+	live    *liveHub
+	admin   *adminHub
+	metrics *metrics
+	origins map[string]bool
+	secure  bool // cookies only over TLS
+}
+
+// New wires the routes of the node's roles. It does no I/O.
+func New(d Deps) (*Server, error) {
+	if d.PublicURL == nil || d.Rooms == nil || d.Keys == nil || d.Logger == nil || d.Clock == nil {
+		return nil, errors.New("web: PublicURL, Rooms, Keys, Logger and Clock are required")
+	}
+	if d.Roles.Shop && (d.Catalog == nil || d.Shop == nil || d.Inventory == nil) {
+		return nil, errors.New("web: the shop role needs Catalog, Shop and Inventory")
+	}
+	if d.BodyBytes <= 0 {
+		d.BodyBytes = 64 << 10
+	}
+	gin.SetMode(gin.ReleaseMode)
+	s := &Server{
+		Deps:    d,
+		log:     d.Logger,
+		engine:  gin.New(),
+		secure:  d.PublicURL.Scheme == "https",
+		origins: map[string]bool{origin(d.PublicURL): true},
+	}
+	for _, o := range d.AllowedOrigins {
+		s.origins[strings.TrimSuffix(o, "/")] = true
+	}
+	var err error
+	if s.metrics, err = newMetrics(d.Registerer); err != nil {
+		return nil, err
+	}
+	s.engine.HandleMethodNotAllowed = true
+	s.engine.UseRawPath = false
+	s.engine.RedirectTrailingSlash = false
+	proxies := make([]string, len(d.TrustedProxies))
+	for i, p := range d.TrustedProxies {
+		proxies[i] = p.String()
+	}
+	if err := s.engine.SetTrustedProxies(proxies); err != nil {
+		return nil, err
+	}
+	s.engine.Use(s.requestID, s.observe, s.recover, s.headers, s.limits, s.sameOrigin)
+	s.engine.NoRoute(s.noRoute)
+	s.engine.NoMethod(s.noMethod)
+	s.routes()
+	return s, nil
+}
+
+// routes lists all routes; each area of the API has its own file.
+func (s *Server) routes() {
+	r := s.engine
+	s.systemRoutes(r)
+	if s.Roles.Waitroom {
+		s.hub = newHub(s)
+		s.roomRoutes(r)
+	}
+	if s.Roles.Shop {
+		s.live = newLiveHub(s)
+		s.admin = newAdminHub(s)
+		s.catalogRoutes(r)
+		s.shopRoutes(r)
+		s.originalRoutes(r)
+		s.adminRoutes(r)
+	}
+	s.pageRoutes(r)
+}
+
+// Handler is the whole of the server's HTTP surface.
+func (s *Server) Handler() http.Handler { return s.engine }
+
+// Run owns the hubs until ctx ends.
+func (s *Server) Run(ctx context.Context) error {
+	return s.runHubs(ctx)
+}
+
+// Shutdown tells every WebSocket to reconnect elsewhere (close code 4000), in
+// batches spread over the time ctx leaves, and waits for them to be gone.
+func (s *Server) Shutdown(ctx context.Context) {
+	if s.hub != nil {
+		s.hub.Shutdown(ctx)
+	}
+	if s.live != nil {
+		s.live.shutdown()
+	}
+	if s.admin != nil {
+		s.admin.shutdown()
+	}
+}
+
+// origin is the scheme://host[:port] of u as browsers send it.
+func origin(u *url.URL) string { return u.Scheme + "://" + u.Host }
