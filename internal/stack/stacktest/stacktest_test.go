@@ -1,0 +1,64 @@
+package stacktest_test
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/redis/go-redis/v9"
+
+	"onsale/internal/stack"
+	"onsale/internal/stack/stacktest"
+)
+
+var migrations atomic.Int32
+
+func migrate(ctx context.Context, address string) error {
+	migrations.Add(1)
+	conn, err := pgx.Connect(ctx, address)
+	if err != nil {
+		return err
+	}
+	defer conn.Close(ctx)
+	_, err = conn.Exec(ctx, `CREATE TABLE things (id int PRIMARY KEY)`)
+	return err
+}
+
+// Two tests get two databases from one run of the migration.
+func TestDatabaseIsFreshAndMigratedOnce(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	for range 3 {
+		conn, err := pgx.Connect(ctx, stacktest.Database(t, migrate))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close(context.WithoutCancel(ctx))
+		// A primary key: a second insert into the same database would fail.
+		if _, err := conn.Exec(ctx, `INSERT INTO things VALUES (1)`); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := migrations.Load(); n != 1 {
+		t.Errorf("migrated %d times, want once", n)
+	}
+}
+
+func TestRedisIsReal(t *testing.T) {
+	t.Parallel()
+	for name, server := range map[string]*stack.Redis{"shared": stacktest.Redis(t), "own": stacktest.OwnRedis(t, stack.RedisOptions{})} {
+		if server.Kind() != stack.RealRedis {
+			t.Errorf("%s: kind %q", name, server.Kind())
+		}
+		options, err := redis.ParseURL(server.URL())
+		if err != nil {
+			t.Fatal(err)
+		}
+		client := redis.NewClient(options)
+		defer client.Close()
+		if err := client.Ping(t.Context()).Err(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
