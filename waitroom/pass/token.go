@@ -1,0 +1,239 @@
+package pass
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+// MaxLength is the length in bytes beyond which nothing is taken for a token.
+const MaxLength = 2 << 10
+
+// Issuer is the iss claim of every token.
+const Issuer = "onsale"
+
+// kind is the typ header of a token.
+type kind string
+
+const (
+	visitorKind kind = "onsale-visitor+jwt"
+	passKind    kind = "onsale-pass+jwt"
+	receiptKind kind = "onsale-receipt+jwt"
+	orderKind   kind = "onsale-order+jwt"
+)
+
+// Why a token is refused. ErrExpired and ErrOtherEvent are said only of tokens
+// whose signature and kind are right.
+var (
+	ErrInvalid    = errors.New("the token is not valid")
+	ErrExpired    = errors.New("the token has expired")
+	ErrOtherEvent = errors.New("the token is for another event")
+)
+
+// Pass admits a visitor to the shop of one event until the lease ends. Times
+// are cut to seconds: a pass never outlives its lease.
+type Pass struct {
+	Visitor string
+	Event   string
+	Claimed time.Time
+	Expires time.Time
+}
+
+// Receipt proves a visitor's place in a room. Epoch tells apart the lines a
+// room had one after the other; a receipt counts only for its own.
+type Receipt struct {
+	Visitor string
+	Event   string
+	Place   int64
+	Epoch   int64
+}
+
+// claims are the members of all kinds of token; each kind uses some of them.
+type claims struct {
+	jwt.RegisteredClaims
+
+	Place int64 `json:"place,omitempty"`
+	Epoch int64 `json:"epoch,omitempty"`
+}
+
+// NewVisitor makes a visitor id: 128 random bits, 22 characters of base64url.
+func NewVisitor() string {
+	var b [16]byte
+	rand.Read(b[:]) // never fails
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+// ValidVisitor reports whether id has the form NewVisitor gives.
+func ValidVisitor(id string) bool {
+	if len(id) != 22 {
+		return false
+	}
+	_, err := base64.RawURLEncoding.Strict().DecodeString(id)
+	return err == nil
+}
+
+// SignVisitor makes the token that proves who a visitor is, in every room.
+func (k *KeySet) SignVisitor(visitor string, expires time.Time) string {
+	return k.sign(visitorKind, claims{RegisteredClaims: jwt.RegisteredClaims{
+		Subject: visitor, ExpiresAt: jwt.NewNumericDate(expires),
+	}})
+}
+
+// Visitor checks a visitor token and returns whose it is. It returns ErrExpired
+// or ErrInvalid.
+func (k *KeySet) Visitor(token string, now time.Time) (string, error) {
+	c, err := k.verify(visitorKind, token, "", now)
+	if err != nil {
+		return "", err
+	}
+	if !ValidVisitor(c.Subject) {
+		return "", ErrInvalid
+	}
+	return c.Subject, nil
+}
+
+// SignPass makes the pass of a claimed turn; the same turn gives the same bytes.
+func (k *KeySet) SignPass(p Pass) string {
+	claimed, expires := p.Claimed.Truncate(time.Second), p.Expires.Truncate(time.Second)
+	turn := sha256.Sum256([]byte(p.Visitor + "\n" + p.Event + "\n" + strconv.FormatInt(p.Claimed.UnixMilli(), 10)))
+	return k.sign(passKind, claims{RegisteredClaims: jwt.RegisteredClaims{
+		Subject:   p.Visitor,
+		Audience:  jwt.ClaimStrings{p.Event},
+		IssuedAt:  jwt.NewNumericDate(claimed),
+		ExpiresAt: jwt.NewNumericDate(expires),
+		ID:        base64.RawURLEncoding.EncodeToString(turn[:16]),
+	}})
+}
+
+// Pass checks a pass for event. It returns ErrExpired, ErrOtherEvent or
+// ErrInvalid.
+func (k *KeySet) Pass(token, event string, now time.Time) (Pass, error) {
+	c, err := k.verify(passKind, token, event, now)
+	if err != nil {
+		return Pass{}, err
+	}
+	if !ValidVisitor(c.Subject) || c.IssuedAt == nil {
+		return Pass{}, ErrInvalid
+	}
+	return Pass{Visitor: c.Subject, Event: event, Claimed: c.IssuedAt.Time, Expires: c.ExpiresAt.Time}, nil
+}
+
+// SignReceipt makes the receipt of a place; the same place gives the same bytes.
+func (k *KeySet) SignReceipt(r Receipt) string {
+	return k.sign(receiptKind, claims{
+		RegisteredClaims: jwt.RegisteredClaims{Subject: r.Visitor, Audience: jwt.ClaimStrings{r.Event}},
+		Place:            r.Place,
+		Epoch:            r.Epoch,
+	})
+}
+
+// Receipt checks a receipt for event; receipts do not expire. It returns
+// ErrOtherEvent or ErrInvalid.
+func (k *KeySet) Receipt(token, event string) (Receipt, error) {
+	c, err := k.verify(receiptKind, token, event, time.Time{})
+	if err != nil {
+		return Receipt{}, err
+	}
+	if !ValidVisitor(c.Subject) || c.Place < 1 || c.Place > 1<<53 {
+		return Receipt{}, ErrInvalid
+	}
+	return Receipt{Visitor: c.Subject, Event: event, Place: c.Place, Epoch: c.Epoch}, nil
+}
+
+// SignOrder makes the token with which its buyer can see an order.
+func (k *KeySet) SignOrder(order string, expires time.Time) string {
+	return k.sign(orderKind, claims{RegisteredClaims: jwt.RegisteredClaims{
+		Subject: order, ExpiresAt: jwt.NewNumericDate(expires),
+	}})
+}
+
+// Order checks an order token and returns the order's id. It returns ErrExpired
+// or ErrInvalid.
+func (k *KeySet) Order(token string, now time.Time) (string, error) {
+	c, err := k.verify(orderKind, token, "", now)
+	if err != nil {
+		return "", err
+	}
+	if c.Subject == "" {
+		return "", ErrInvalid
+	}
+	return c.Subject, nil
+}
+
+func (k *KeySet) sign(typ kind, c claims) string {
+	c.Issuer = Issuer
+	signer := k.keys[0]
+	t := jwt.NewWithClaims(jwt.SigningMethodEdDSA, c)
+	t.Header["typ"] = string(typ)
+	t.Header["kid"] = signer.id
+	text, err := t.SignedString(signer.private)
+	if err != nil {
+		panic(fmt.Sprintf("pass: signing with a valid key: %v", err)) // Ed25519 cannot fail
+	}
+	return text
+}
+
+// verify checks everything the package promises. An empty event asks for a
+// token without audience, a zero now for one that does not expire.
+func (k *KeySet) verify(typ kind, token, event string, now time.Time) (claims, error) {
+	if len(token) > MaxLength || !compact(token) {
+		return claims{}, ErrInvalid
+	}
+	options := []jwt.ParserOption{
+		jwt.WithValidMethods([]string{jwt.SigningMethodEdDSA.Alg()}),
+		jwt.WithIssuer(Issuer),
+		jwt.WithStrictDecoding(),
+	}
+	if now.IsZero() {
+		options = append(options, jwt.WithTimeFunc(func() time.Time { return time.Unix(0, 0) }))
+	} else {
+		options = append(options, jwt.WithExpirationRequired(), jwt.WithTimeFunc(func() time.Time { return now }))
+	}
+	if event != "" {
+		options = append(options, jwt.WithAudience(event))
+	}
+	var c claims
+	_, err := jwt.NewParser(options...).ParseWithClaims(token, &c, func(t *jwt.Token) (any, error) {
+		// Only the members we write: no "crit", "jwk", "jku" or "x5u" to obey.
+		if len(t.Header) != 3 || t.Header["typ"] != string(typ) {
+			return nil, ErrInvalid
+		}
+		id, _ := t.Header["kid"].(string)
+		return k.public(id)
+	})
+	switch {
+	case err == nil:
+		if event == "" && len(c.Audience) > 0 {
+			return claims{}, ErrInvalid
+		}
+		return c, nil
+	case errors.Is(err, jwt.ErrTokenInvalidIssuer):
+		return claims{}, ErrInvalid
+	case errors.Is(err, jwt.ErrTokenInvalidAudience):
+		return claims{}, ErrOtherEvent
+	case errors.Is(err, jwt.ErrTokenExpired):
+		return claims{}, ErrExpired
+	default:
+		return claims{}, ErrInvalid
+	}
+}
+
+// compact reports whether token has only base64url characters and dots. The
+// decoder of encoding/base64 skips line breaks even in strict mode, which would
+// give one token many spellings.
+func compact(token string) bool {
+	for i := range len(token) {
+		switch c := token[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_', c == '.':
+		default:
+			return false
+		}
+	}
+	return true
+}
