@@ -1,0 +1,198 @@
+/**
+ * The typed client of the HTTP API: one function per call the pages make.
+ * Tokens of visitors and passes travel in HttpOnly cookies and are never seen
+ * here; order links and the console pass theirs as a Bearer token.
+ */
+
+/** An instant as RFC 3339 text. */
+export type Time = string;
+
+/** An amount in the currency's smallest unit (cents for EUR, yen for JPY). */
+export interface Money { amount: number; currency: string }
+
+export interface Tier { id: string; name: string; type: string; price: Money; total: number; available: number }
+
+export interface Event {
+  id: string; name: string; type: string; starts_at: Time; doors_at?: Time | null; status: string;
+  venue: { id: string; name: string; address?: string; city: string; country: string };
+  artists: { id: string; name: string }[];
+  tiers: Tier[];
+  tickets: { total: number; available: number; held: number; sold: number };
+  max_per_buyer: number;
+  room?: { state: RoomState } | null;
+}
+
+export type RoomState = 'scheduled' | 'lobby' | 'open' | 'paused' | 'closed';
+/** Why the line stands still. */
+export type StandstillReason = 'paused' | 'shop_unavailable' | 'sold_out' | 'full' | 'closed';
+export type VisitorState = 'lobby' | 'waiting' | 'ready' | 'shopping' | 'done' | 'left' | 'expired' | 'closed';
+
+export interface Room {
+  state: RoomState; name?: string; waiting: number; admitting_per_minute: number; message: string | null;
+  opens_at: Time | null; lobby_opens_at?: Time | null; stock_left: number | null;
+  reason?: StandstillReason | null; closed_reason?: string | null;
+}
+
+export interface Me {
+  visitor: string; state: VisitorState; place: number | null; ahead: number | null;
+  wait: { low_s: number; high_s: number } | null;
+  room: Room; receipt?: string | null; claim_by: Time | null; lease_ends: Time | null;
+  poll_after_ms: number; as_of: Time;
+}
+
+export interface PlanRow { name: string; first: number; x: number[]; y: number[]; seats: string[]; tiers: number[] }
+export interface PlanSection {
+  id: string; name: string; kind: 'seated' | 'ga'; tier?: number; first: number; count: number;
+  label?: { x: number; y: number } | null;
+  area?: { x: number; y: number; width: number; height: number } | null;
+  rows?: PlanRow[] | null;
+}
+export interface PlanArea {
+  kind: 'rectangle' | 'circle' | 'ellipse' | 'polygon' | 'text'; x: number; y: number;
+  width?: number; height?: number; radius?: number | { x: number; y: number }; points?: [number, number][]; text?: string; color?: string;
+}
+export interface PlanDocument {
+  event: string; version: string | number; width: number; height: number;
+  tiers: { id: string; name: string; color: string; price: Money }[];
+  sections: PlanSection[]; areas?: PlanArea[] | null;
+}
+
+export interface Snapshot { type?: 'snapshot'; seq: number; total: number; status: string }
+export interface Delta { type: 'delta'; seq: number; prev: number; changes: [number, number][] }
+
+export interface HeldTicket {
+  id: string; ordinal: number; section: string; row: string; seat: string; type: string; tier: string; price: Money;
+}
+export interface Hold {
+  hold: string; event: string; expires_at: Time; extensions_left: number; pinned: boolean;
+  tickets: HeldTicket[]; total: Money;
+}
+export type HoldRequest =
+  | { ordinals: number[] }
+  | { best_available: { quantity: number; tier?: string; accessible?: boolean } };
+
+export type OrderStatus =
+  | 'awaiting_payment' | 'payment_unknown' | 'paid' | 'fulfilled' | 'declined' | 'expired' | 'cancelled'
+  | 'refunded' | 'partially_refunded';
+export interface Order {
+  order: string; event: string; status: OrderStatus; pay_by: Time | null; total: Money;
+  items: { ticket: string; section: string; row: string; seat: string; price: Money }[];
+  payment?: { gateway: string; client_secret?: string; next_action?: { type: string; url: string } | null } | null;
+  buyer?: { name: string; email: string };
+  history?: { at: Time; status: OrderStatus }[];
+  order_token?: string; link?: string; created_at?: Time;
+}
+export interface Ticket { ticket: string; code: string; section: string; row: string; seat: string; tier: string; qr: string }
+
+export interface Throttle {
+  rate_per_minute: number; burst: number; max_shoppers: number; lease_s: number; claim_window_s: number;
+}
+export interface AdminRoom {
+  event: string; name: string; state: RoomState; reason?: StandstillReason | null; message: string | null; throttle: Throttle;
+  waiting: number; ready: number; shopping: number; admitted_total: number; joined_total: number;
+  admitted_last_minute: number;
+  tickets: { total: number; available: number; held: number; sold: number } | null;
+  wait: { low_s: number; high_s: number } | null;
+}
+export interface LiveFrame { at: Time; rooms: AdminRoom[]; orders_per_minute: number; p95_ms: number; errors_per_minute: number }
+export interface AuditEntry { at: Time; actor?: string; action: string; target?: string; event?: string; detail?: unknown }
+
+/** A refused or failed call. `code` is the stable last segment of the problem's type. */
+export class Problem extends Error {
+  constructor(
+    /** HTTP status, or 0 when no answer came. */
+    readonly status: number,
+    readonly code: string,
+    readonly title: string,
+    readonly detail: string,
+    /** Seconds to wait before another try; 0 when the server named none. */
+    readonly retryAfter: number,
+    /** The whole problem document, for fields such as `taken_ordinals`. */
+    readonly body: Record<string, unknown>,
+  ) {
+    super(detail || title);
+  }
+}
+
+interface Options { body?: unknown; key?: string; token?: string | null; signal?: AbortSignal }
+
+async function send(method: string, path: string, o: Options = {}): Promise<Response> {
+  const headers: Record<string, string> = { accept: 'application/json' };
+  if (o.body !== undefined) headers['content-type'] = 'application/json';
+  if (o.key) headers['idempotency-key'] = o.key;
+  if (o.token) headers['authorization'] = `Bearer ${o.token}`;
+  let r: Response;
+  try {
+    r = await fetch(path, { method, headers, body: o.body === undefined ? null : JSON.stringify(o.body), signal: o.signal ?? null });
+  } catch (e) {
+    if (o.signal?.aborted) throw e;
+    throw new Problem(0, 'offline', 'No connection', 'The server could not be reached.', 0, {});
+  }
+  if (r.ok) return r;
+  const p = (await r.json().catch(() => ({}))) as Record<string, string>;
+  throw new Problem(
+    r.status,
+    (p.type ?? '').split('/').pop() || `http-${r.status}`,
+    p.title || `Error ${r.status}`,
+    p.detail || '',
+    Number(r.headers.get('retry-after')) || 0,
+    p,
+  );
+}
+
+async function call<T>(method: string, path: string, o?: Options): Promise<T> {
+  const r = await send(method, path, o);
+  return r.status === 204 ? (undefined as T) : ((await r.json()) as T);
+}
+
+const query = (q: Record<string, string | number | undefined>): string => {
+  const s = new URLSearchParams();
+  for (const [k, v] of Object.entries(q)) if (v !== undefined && v !== '') s.set(k, String(v));
+  const text = s.toString();
+  return text && `?${text}`;
+};
+
+// Waiting room
+const room = (event: string, tail: string) => `/v1/rooms/${event}/${tail}`;
+export const getMe = (event: string) => call<Me>('GET', room(event, 'me'));
+export const join = (event: string, receipt?: string | null) => call<Me>('POST', room(event, 'join'), { body: receipt ? { receipt } : {} });
+export const leave = (event: string) => call<void>('DELETE', room(event, 'me'));
+export const claim = (event: string) => call<Me>('POST', room(event, 'claim'), { body: {} });
+
+// Catalog
+export const getEvents = (q: { name?: string; type?: string; city?: string; cursor?: string; limit?: number }, signal?: AbortSignal) =>
+  call<{ events: Event[]; next_cursor: string | null }>('GET', `/v1/events${query(q)}`, { signal });
+export const getEvent = (id: string) => call<Event>('GET', `/v1/events/${id}`);
+export const getPlan = (id: string) => call<PlanDocument>('GET', `/v1/events/${id}/plan`);
+export const getAvailability = (id: string) => call<Snapshot>('GET', `/v1/events/${id}/availability`);
+
+// Holds
+const holds = (event: string, tail = '') => `/v1/events/${event}/holds${tail}`;
+export const getHolds = (event: string) => call<{ holds: Hold[] }>('GET', holds(event));
+export const createHold = (event: string, body: HoldRequest) => call<Hold>('POST', holds(event), { body });
+export const extendHold = (event: string, hold: string) => call<Hold>('POST', holds(event, `/${hold}/extend`), { body: {} });
+export const dropHold = (event: string, hold: string) => call<void>('DELETE', holds(event, `/${hold}`));
+
+// Orders
+export const createOrder = (body: { hold: string; buyer: { name: string; email: string } }, key: string) =>
+  call<Order>('POST', '/v1/orders', { body, key });
+export const getOrder = (id: string, token?: string | null) => call<Order>('GET', `/v1/orders/${id}`, { token });
+export const payOrder = (id: string, method: string, key: string, token?: string | null) =>
+  call<Order>('POST', `/v1/orders/${id}/pay`, { body: { method }, key, token });
+export const cancelOrder = (id: string, token?: string | null) => call<Order | undefined>('POST', `/v1/orders/${id}/cancel`, { body: {}, token });
+export const getTickets = (id: string, token?: string | null) => call<{ tickets: Ticket[] }>('GET', `/v1/orders/${id}/tickets`, { token });
+export const getImage = async (path: string, token?: string | null): Promise<Blob> => (await send('GET', path, { token })).blob();
+
+// Administration
+const admin = '/v1/admin/';
+export const adminRooms = (token: string) => call<{ rooms: AdminRoom[] }>('GET', `${admin}rooms`, { token });
+export const patchRoom = (token: string, event: string, body: Partial<Throttle>) =>
+  call<AdminRoom>('PATCH', `${admin}rooms/${event}`, { token, body });
+export type RoomAction = 'open' | 'pause' | 'resume' | 'close' | 'message';
+export const roomAction = (token: string, event: string, action: RoomAction, message?: string) =>
+  call<AdminRoom | undefined>('POST', `${admin}rooms/${event}/${action}`, { token, body: message === undefined ? {} : { message } });
+export const adminOrders = (token: string, q: { q?: string; cursor?: string; limit?: number }) =>
+  call<{ orders: Order[]; next_cursor: string | null }>('GET', `${admin}orders${query(q)}`, { token });
+export const refundOrder = (token: string, id: string, reason: string, key: string) =>
+  call<Order>('POST', `${admin}orders/${id}/refund`, { token, body: { reason }, key });
+export const adminAudit = (token: string) => call<{ entries: AuditEntry[] }>('GET', `${admin}audit`, { token });

@@ -1,0 +1,167 @@
+import { computed, signal } from '@preact/signals';
+import { type Event, type Hold, type Me, type Order, Problem, cancelOrder, createOrder, dropHold, extendHold, getEvent, getHolds, getMe, getOrder, payOrder } from '../api';
+import { observe } from '../clock';
+import { newKey, problemText } from '../page';
+import { pathId, store } from '../shell';
+
+/**
+ * One purchase, from the hold to the paid order. What must survive a reload
+ * (the keys that make a click count once, the order and its token, the buyer's
+ * words) stands in the session's storage, under the event.
+ */
+export const id = pathId();
+
+interface Memory {
+  hold?: string; orderKey?: string; name?: string; email?: string;
+  order?: string; token?: string; link?: string; payKey?: string; method?: string;
+}
+const place = `onsale:checkout:${id}`;
+let memory: Memory = JSON.parse(store.get(place, 'sessionStorage') ?? '{}') as Memory;
+function keep(m: Partial<Memory>): void {
+  memory = { ...memory, ...m };
+  store.set(place, JSON.stringify(memory), 'sessionStorage');
+}
+
+export const event = signal<Event | null>(null);
+export const me = signal<Me | null>(null);
+export const hold = signal<Hold | null>(null);
+export const order = signal<Order | null>(null);
+export const buyer = signal({ name: memory.name ?? '', email: memory.email ?? '' });
+export const step = signal<'loading' | 'nothing' | 'details' | 'review' | 'order'>('loading');
+export const busy = signal(false);
+export const notice = signal<{ tone: 'good' | 'warn' | 'bad' | ''; text: string } | null>(null);
+export const method = signal(memory.method ?? 'tok_ok');
+/** The server said nothing was charged and the same try may be repeated. */
+export const unsettled = computed(() => order.value?.status === 'payment_unknown');
+
+export const orderLink = (): string => {
+  const o = order.value!, own = `/orders/${o.order}`;
+  if (memory.token) return `${own}#t=${memory.token}`;
+  return memory.link ?? own;
+};
+
+const failed = (e: unknown): void => { notice.value = { tone: 'bad', text: problemText(e) }; };
+
+export async function start(): Promise<void> {
+  void getEvent(id).then((e) => { event.value = e; }).catch(() => { /* the seats matter more */ });
+  void getMe(id).then((m) => {
+    observe(m.as_of);
+    me.value = m;
+  }).catch(() => { /* no lease to show */ });
+  if (memory.order && (await look())) return;
+  await findHold();
+}
+
+/** Looks at the order again; false when it is not to be seen. */
+export async function look(): Promise<boolean> {
+  try {
+    settle(await getOrder(memory.order!, memory.token));
+    return true;
+  } catch (e) {
+    if (e instanceof Problem && (e.status === 0 || e.status >= 500)) {
+      failed(e);
+      return step.value === 'order';
+    }
+    keep({ order: undefined, token: undefined, link: undefined, payKey: undefined, orderKey: undefined, hold: undefined });
+    return false;
+  }
+}
+
+async function findHold(): Promise<void> {
+  try {
+    const { holds } = await getHolds(id);
+    hold.value = holds.find((h) => h.hold === memory.hold) ?? holds[0] ?? null;
+  } catch (e) {
+    if (!(e instanceof Problem && (e.status === 401 || e.status === 403))) failed(e);
+  }
+  step.value = hold.value ? 'details' : 'nothing';
+  if (hold.value && hold.value.hold !== memory.hold) keep({ hold: hold.value.hold, orderKey: newKey(), order: undefined, token: undefined, link: undefined, payKey: undefined });
+}
+
+function settle(o: Order): void {
+  order.value = o;
+  step.value = 'order';
+  if (o.status === 'paid' || o.status === 'fulfilled') {
+    store.set(place, null, 'sessionStorage');
+    if (memory.token) store.set(`onsale:order:${o.order}`, memory.token, 'sessionStorage');
+    location.replace(orderLink());
+  }
+}
+
+export function review(): void {
+  keep({ ...buyer.value });
+  notice.value = null;
+  step.value = 'review';
+}
+
+async function doing(f: () => Promise<void>): Promise<void> {
+  if (busy.value) return;
+  busy.value = true;
+  notice.value = null;
+  try {
+    await f();
+  } catch (e) {
+    failed(e);
+  }
+  busy.value = false;
+}
+
+export const extend = (): Promise<void> => doing(async () => {
+  hold.value = await extendHold(id, hold.value!.hold);
+  notice.value = { tone: 'good', text: 'You have more time.' };
+});
+
+export const drop = (): Promise<void> => doing(async () => {
+  await dropHold(id, hold.value!.hold);
+  store.set(place, null, 'sessionStorage');
+  location.assign(`/events/${id}`);
+});
+
+/** The hold's time ran out: the server knows whether that is so. */
+export async function holdEnded(): Promise<void> {
+  await findHold();
+  if (!hold.value) notice.value = { tone: 'warn', text: 'The time for your seats ran out, and they are free again. Nothing was charged.' };
+}
+
+export const placeOrder = (): Promise<void> => doing(async () => {
+  if (!memory.orderKey) keep({ orderKey: newKey() });
+  try {
+    const o = await createOrder({ hold: hold.value!.hold, buyer: { name: buyer.value.name.trim(), email: buyer.value.email.trim() } }, memory.orderKey!);
+    keep({ order: o.order, token: o.order_token, link: o.link, payKey: newKey() });
+    settle(o);
+  } catch (e) {
+    // A changed name or address is a new request and needs a new key.
+    if (e instanceof Problem && e.status === 422) keep({ orderKey: newKey() });
+    throw e;
+  }
+});
+
+export const pay = (): Promise<void> => doing(async () => {
+  // The same try keeps its key over reloads and lost answers; another method is another try.
+  if (!memory.payKey || memory.method !== method.value) keep({ payKey: newKey(), method: method.value });
+  try {
+    const o = await payOrder(memory.order!, method.value, memory.payKey!, memory.token);
+    if (o.status === 'declined') keep({ payKey: newKey() });
+    settle(o);
+  } catch (e) {
+    if (e instanceof Problem && e.code === 'gateway-unavailable') {
+      keep({ payKey: newKey() });
+      notice.value = { tone: 'warn', text: 'The payment service is not answering. Nothing was charged and your seats are still yours: please try again.' };
+      return;
+    }
+    if (e instanceof Problem && (e.status === 0 || e.status >= 500 || e.status === 409)) {
+      // Whether the payment went through is not known here; the order knows.
+      if (await look()) {
+        if (order.value!.status === 'awaiting_payment') notice.value = { tone: 'warn', text: `${problemText(e)}. You can try again: it will not be charged twice.` };
+        return;
+      }
+    }
+    throw e;
+  }
+});
+
+export const cancel = (): Promise<void> => doing(async () => {
+  const o = await cancelOrder(memory.order!, memory.token);
+  if (o) settle(o);
+  else await look();
+});

@@ -1,0 +1,332 @@
+import './event.css';
+import { effect, signal, useSignal } from '@preact/signals';
+import type { VNode } from 'preact';
+import { useEffect, useRef } from 'preact/hooks';
+import type { HeldTicket } from '../api';
+import { seatName } from '../map/plan';
+import { SeatMap } from '../map/seatmap';
+import { countStatus } from '../map/status';
+import { moneyText } from '../money';
+import { Art, Chip, Countdown, Notice, dateText, mount, number, plural, useSeconds } from '../page';
+import * as shop from './shop';
+
+const muted = signal<ReadonlySet<number>>(new Set());
+const inList = signal(false);
+
+const tierOf = (i: number) => shop.plan.value!.tiers[shop.plan.value!.tier[i]!]!;
+
+function Hero(): VNode | null {
+  const e = shop.event.value;
+  if (!e) return null;
+  return (
+    <header class="hero">
+      <Art id={e.id} />
+      <h1>{e.name}</h1>
+      <p>{e.artists.map((a) => a.name).join(', ')}</p>
+      <p class="soft">{dateText(e.starts_at)} · {e.venue.name}, {e.venue.city}{e.doors_at ? ` · doors ${dateText(e.doors_at, { timeStyle: 'short' })}` : ''}</p>
+    </header>
+  );
+}
+
+const linkText = { live: ['good', 'Live'], connecting: ['', 'Connecting'], reconnecting: ['warn', 'Reconnecting'], polling: ['warn', 'Updated every few seconds'], stopped: ['', ''] } as const;
+
+/** Price categories, which filter the map, and what the shapes mean. */
+function Legend(): VNode | null {
+  const p = shop.plan.value;
+  if (!p) return null;
+  const flip = (t: number): void => {
+    const next = new Set(muted.value);
+    if (!next.delete(t)) next.add(t);
+    muted.value = next;
+  };
+  return (
+    <div class="stack">
+      <div class="legend" role="group" aria-label="Price categories shown">
+        {p.tiers.map((t, i) => (
+          <button key={t.id} aria-pressed={!muted.value.has(i)} onClick={() => flip(i)}>
+            <span class="swatch" ref={(e) => { if (e) e.style.background = t.color; }} />{t.name} {moneyText(t.price)} <span class="soft">{number(shop.freeByTier.value[i] ?? 0)} free</span>
+          </button>
+        ))}
+      </div>
+      <div class="shapes">
+        <span><svg viewBox="0 0 16 16" aria-hidden="true"><circle cx="8" cy="8" r="6.5" fill="var(--accent)" /></svg>free</span>
+        <span><svg viewBox="0 0 16 16" aria-hidden="true"><circle cx="8" cy="8" r="7" fill="var(--ink)" /><path d="M5 8.3l2.2 2.4L11 6" stroke="var(--card)" stroke-width="1.8" fill="none" /></svg>yours</span>
+        <span><svg viewBox="0 0 16 16" aria-hidden="true"><circle cx="8" cy="8" r="5.5" stroke="var(--soft)" stroke-width="1.6" fill="none" /></svg>in someone’s basket</span>
+        <span><svg viewBox="0 0 16 16" aria-hidden="true"><path d="M5 5l6 6M11 5l-6 6" stroke="var(--soft)" stroke-width="1.6" /></svg>sold</span>
+      </div>
+    </div>
+  );
+}
+
+function MapView(): VNode {
+  const canvas = useRef<HTMLCanvasElement>(null), map = useRef<SeatMap | null>(null);
+  const tip = useSignal<{ i: number; x: number; y: number } | null>(null);
+  useEffect(() => {
+    const p = shop.plan.value!;
+    const m = (map.current = new SeatMap(canvas.current!, p, shop.status.length ? shop.status : new Uint8Array(p.total), {
+      pick: (i) => {
+        if (!shop.shopping.value) shop.notice.value = { tone: '', text: 'Join the queue to choose seats.' };
+        else if (!shop.hold.value) shop.toggle(i);
+      },
+      pickArea: (s) => {
+        const sec = p.sections[s]!;
+        if (sec.kind !== 'ga' || !shop.shopping.value || shop.hold.value) return;
+        const n = [...shop.chosen.value].filter((i) => p.section[i] === s).length;
+        shop.setQuantity(s, n + 1);
+      },
+      point: (i, x, y) => { tip.value = i < 0 ? null : { i, x, y }; },
+    }));
+    let known = shop.status;
+    const stops = [
+      effect(() => {
+        void shop.version.value;
+        if (known !== shop.status || shop.lastChange === null) m.setStatus((known = shop.status));
+        else m.changed(shop.lastChange);
+      }),
+      effect(() => m.setOwn(shop.chosen.value, shop.mine.value)),
+      effect(() => m.mute(muted.value)),
+      effect(() => {
+        const seats = shop.spotlight.value;
+        if (seats.length) {
+          m.show(seats);
+          shop.spotlight.value = [];
+        }
+      }),
+    ];
+    return () => {
+      for (const stop of stops) stop();
+      m.close();
+    };
+  }, []);
+  const t = tip.value;
+  return (
+    <div class="mapbox card">
+      <canvas ref={canvas} tabIndex={0} role="application" aria-label="Seat map. Arrow keys move it, plus and minus zoom, Enter chooses the seat in the middle. The list holds the same seats." />
+      <div class="zoom">
+        <button aria-label="Zoom in" onClick={() => map.current?.zoom(1.6)}>+</button>
+        <button aria-label="Zoom out" onClick={() => map.current?.zoom(1 / 1.6)}>−</button>
+        <button aria-label="Show the whole plan" onClick={() => map.current?.whole()}>⤢</button>
+      </div>
+      <div role="status">{t && <Tip key={t.i} {...t} />}</div>
+    </div>
+  );
+}
+
+function Tip({ i, x, y }: { i: number; x: number; y: number }): VNode {
+  void shop.version.value;
+  const own = shop.chosen.value.has(i) || shop.mine.value.has(i);
+  const state = own ? 'yours' : (['free', 'in someone’s basket', 'sold', 'not for sale'] as const)[shop.status[i] as 0 | 1 | 2 | 3];
+  const place = (e: HTMLElement | null): void => {
+    const box = e?.closest<HTMLElement>('.mapbox');
+    if (!e || !box) return;
+    const left = Math.max(6, Math.min(x - e.offsetWidth / 2, box.clientWidth - e.offsetWidth - 6));
+    const top = y - e.offsetHeight - 18 > 4 ? y - e.offsetHeight - 18 : y + 22;
+    e.style.transform = `translate(${Math.round(left)}px, ${Math.round(top)}px)`;
+  };
+  return <div class="tip" ref={place}>{seatName(shop.plan.value!, i)}<br />{tierOf(i).name} · {moneyText(tierOf(i).price)} · {state}</div>;
+}
+
+function Stepper({ value, max, set, label }: { value: number; max: number; set: (n: number) => void; label: string }): VNode {
+  return (
+    <div class="stepper" role="group" aria-label={label}>
+      <button type="button" aria-label="One fewer" disabled={value <= 0} onClick={() => set(value - 1)}>−</button>
+      <output>{value}</output>
+      <button type="button" aria-label="One more" disabled={value >= max} onClick={() => set(value + 1)}>+</button>
+    </div>
+  );
+}
+
+/** The same seats as on the map: section, then row, then seat. */
+function ListView(): VNode {
+  const p = shop.plan.value!;
+  const section = useSignal(0), open = useSignal(-1);
+  void shop.version.value;
+  const s = p.sections[section.value]!;
+  const canChoose = shop.shopping.value && !shop.hold.value;
+  const freeIn = (from: number, count: number): number => countStatus(shop.status, from, from + count)[0];
+  return (
+    <div class="card panel stack seatlist">
+      <label class="field">Section
+        <select value={section.value} onChange={(e) => { section.value = +e.currentTarget.value; open.value = -1; }}>
+          {p.sections.map((x, i) => <option key={x.id} value={i}>{x.name} ({number(freeIn(x.first, x.count))} free)</option>)}
+        </select>
+      </label>
+      {s.kind === 'ga' ? (
+        <div class="row between">
+          <span>{moneyText(p.tiers[s.tier ?? 0]!.price)} each, free choice of place</span>
+          {canChoose && <Stepper label={`Tickets for ${s.name}`} value={[...shop.chosen.value].filter((i) => p.section[i] === section.value).length} max={shop.event.value?.max_per_buyer ?? 10} set={(n) => shop.setQuantity(section.value, n)} />}
+        </div>
+      ) : (
+        <div>
+          {p.rows.map((r, ri) => r.section === section.value && (
+            <div class="seatrow" key={ri}>
+              <button aria-expanded={open.value === ri} onClick={() => { open.value = open.value === ri ? -1 : ri; }}>
+                <span>Row {r.name}</span><span class="soft small">{number(freeIn(r.first, r.seats.length))} free</span>
+              </button>
+              {open.value === ri && (
+                <div class="seats">
+                  {r.seats.map((seat, k) => {
+                    const i = r.first + k, own = shop.chosen.value.has(i), held = shop.mine.value.has(i), free = shop.isFree(i);
+                    return (
+                      <button key={i} aria-pressed={own || held} disabled={!canChoose || (!free && !own)} onClick={() => shop.toggle(i)}
+                        ref={(e) => { if (e) e.style.borderColor = free || own ? tierOf(i).color : ''; }}
+                        aria-label={`Row ${r.name}, seat ${seat}, ${moneyText(tierOf(i).price)}${held ? ', yours' : free || own ? '' : ', taken'}`}>{seat}</button>
+                    );
+                  })}
+                </div>
+              )}
+            </div>
+          ))}
+        </div>
+      )}
+    </div>
+  );
+}
+
+function Prices(): VNode | null {
+  const e = shop.event.value;
+  return e && (
+    <ul class="plain prices" aria-label="Prices">
+      {e.tiers.map((t) => (
+        <li key={t.id}>
+          <span>{t.name}<br /><span class="soft small">{t.available ? `${number(t.available)} of ${number(t.total)} free` : 'none free'}</span></span>
+          <strong class="end">{moneyText(t.price)}</strong>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+/** For visitors who may only look. */
+function Door(): VNode {
+  const m = shop.me.value, e = shop.event.value, queue = `/queue/${shop.id}`;
+  const state = m?.state;
+  const soldOut = e?.status === 'sold_out' || (m?.room.closed_reason ?? m?.room.reason) === 'sold_out';
+  const closed = m?.room.state === 'closed' || e?.room?.state === 'closed';
+  return (
+    <div class="stack">
+      <h2>Tickets</h2>
+      {state === 'waiting' && <Notice>You are in line{m?.ahead != null ? `, with ${number(m.ahead)} ahead of you` : ''}.</Notice>}
+      {state === 'expired' && <Notice tone="warn">Your time in the shop has ended. You can queue again.</Notice>}
+      {soldOut ? <Notice>This event is sold out.</Notice> : closed ? <Notice>The sale has ended.</Notice> : (
+        <a class="button primary wide" href={queue}>
+          {state === 'waiting' || state === 'lobby' ? 'Back to my place in line' : state === 'ready' ? 'It’s your turn: enter' : 'Join the queue'}
+        </a>
+      )}
+      <Prices />
+      <p class="small soft">At most {e?.max_per_buyer} tickets per person. You choose your seats when your turn has come.</p>
+    </div>
+  );
+}
+
+function Lease(): VNode | null {
+  const ends = shop.me.value?.lease_ends, left = useSeconds(ends);
+  const asked = useRef(false);
+  useEffect(() => {
+    if (left === 0 && !asked.current) {
+      asked.current = true;
+      setTimeout(() => void shop.refreshMe(), 1200);
+    }
+  }, [left]);
+  return ends ? <p class="lease small"><span class="soft">Your time in the shop</span><strong><Countdown until={ends} label="Time left in the shop" /></strong></p> : null;
+}
+
+function Held(): VNode {
+  const h = shop.hold.value!, left = useSeconds(h.expires_at), head = useRef<HTMLHeadingElement>(null);
+  useEffect(() => head.current?.focus(), [h.hold]);
+  useEffect(() => {
+    if (left === 0) void shop.refreshHold().then(() => {
+      if (!shop.hold.value) shop.notice.value = { tone: 'warn', text: 'The time for your seats ran out, and they are free again.' };
+    });
+  }, [left === 0]);
+  return (
+    <div class="stack">
+      <h2 tabIndex={-1} ref={head}>These seats are yours for now</h2>
+      <p class="lease"><span class="soft">Held for</span><strong class="big"><Countdown until={h.expires_at} label="Time left to check out" /></strong></p>
+      <ul class="plain picked">{h.tickets.map((t) => <li key={t.id}><span>{ticketName(t)}</span><span class="num">{moneyText(t.price)}</span></li>)}</ul>
+      <p class="row between"><span>Total</span><strong class="big">{moneyText(h.total)}</strong></p>
+      <a class="button primary wide" href={`/checkout/${shop.id}`}>Check out</a>
+      <div class="row between">
+        <button class="quiet" disabled={shop.busy.value || h.pinned} onClick={() => void shop.giveBack(true)}>Change seats</button>
+        <button class="quiet" disabled={shop.busy.value || h.pinned} onClick={() => void shop.giveBack(false)}>Give them back</button>
+      </div>
+    </div>
+  );
+}
+
+const ticketName = (t: HeldTicket): string => (t.row || t.seat ? `${t.section}, row ${t.row}, seat ${t.seat}` : t.section);
+
+function Choose(): VNode {
+  const p = shop.plan.value, list = [...shop.chosen.value];
+  const most = shop.event.value?.max_per_buyer ?? 10;
+  const quantity = useSignal(Math.min(2, most)), tier = useSignal(''), accessible = useSignal(false);
+  return (
+    <div class="stack">
+      <h2>{list.length ? `Your choice (${list.length})` : 'Choose your seats'}</h2>
+      {list.length ? (
+        <>
+          <ul class="plain picked">
+            {list.map((i) => (
+              <li key={i}>
+                <span>{seatName(p!, i)}</span>
+                <span class="row"><span class="num">{moneyText(tierOf(i).price)}</span><button aria-label={`Remove ${seatName(p!, i)}`} onClick={() => shop.toggle(i)}>×</button></span>
+              </li>
+            ))}
+          </ul>
+          <p class="row between"><span>Total</span><strong class="big">{shop.total.value && moneyText(shop.total.value)}</strong></p>
+          <button class="primary wide" disabled={shop.busy.value} onClick={() => void shop.take({ ordinals: list })}>
+            {shop.busy.value ? 'One moment …' : `Hold ${plural(list.length, 'ticket')}`}
+          </button>
+        </>
+      ) : <p class="soft">Pick them on the map or from the list, at most {most}. Or let us find the best free seats together:</p>}
+      <form class="best" onSubmit={(ev) => {
+        ev.preventDefault();
+        void shop.take({ best_available: { quantity: quantity.value, ...(tier.value && { tier: tier.value }), ...(accessible.value && { accessible: true }) } });
+      }}>
+        <label class="field">Tickets
+          <select value={quantity.value} onChange={(e) => { quantity.value = +e.currentTarget.value; }}>
+            {Array.from({ length: most }, (_, k) => <option key={k} value={k + 1}>{k + 1}</option>)}
+          </select>
+        </label>
+        <label class="field">Price
+          <select value={tier.value} onChange={(e) => { tier.value = e.currentTarget.value; }}>
+            <option value="">Any</option>
+            {(p?.tiers ?? []).map((t) => <option key={t.id} value={t.id}>{t.name} {moneyText(t.price)}</option>)}
+          </select>
+        </label>
+        <label class="check"><input type="checkbox" checked={accessible.value} onChange={(e) => { accessible.value = e.currentTarget.checked; }} />Wheelchair places</label>
+        <button disabled={shop.busy.value} class={list.length ? '' : 'primary'}>Find the best seats</button>
+      </form>
+    </div>
+  );
+}
+
+function Page(): VNode {
+  const p = shop.plan.value, [tone, text] = linkText[shop.link.value];
+  return (
+    <>
+      <Hero />
+      <div class="shop">
+        <section class="stack" aria-label="Seats">
+          <div class="row between">
+            <div class="switch" role="group" aria-label="Choose seats on">
+              <button aria-pressed={!inList.value} onClick={() => { inList.value = false; }}>Map</button>
+              <button aria-pressed={inList.value} onClick={() => { inList.value = true; }}>List</button>
+            </div>
+            {text && <Chip tone={tone}>{text}</Chip>}
+          </div>
+          {p ? (inList.value ? <ListView /> : <MapView />) : <div class="mapbox card panel soft">Loading the plan …</div>}
+          {!inList.value && <Legend />}
+        </section>
+        <aside class="side card panel stack" aria-label="Your tickets">
+          {shop.shopping.value && <Lease />}
+          <div role="status">{shop.notice.value && <Notice tone={shop.notice.value.tone}>{shop.notice.value.text}</Notice>}</div>
+          {!shop.shopping.value ? <Door /> : shop.hold.value ? <Held /> : <Choose />}
+        </aside>
+      </div>
+    </>
+  );
+}
+
+mount(<Page />);
+void shop.start();

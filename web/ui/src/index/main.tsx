@@ -1,0 +1,105 @@
+import './index.css';
+import { signal } from '@preact/signals';
+import type { VNode } from 'preact';
+import { type Event, getEvents } from '../api';
+import { moneyText } from '../money';
+import { Art, Chip, Notice, dateText, mount, number, plural, problemText } from '../page';
+import { pageData } from '../shell';
+
+const data = pageData<{ events: Event[] }>();
+const events = signal<Event[] | null>(data.events ?? null);
+const cursor = signal<string | null>(null);
+const failure = signal('');
+const said = signal('');
+// The search is part of the address, so that a result can be shared.
+const asked = new URLSearchParams(location.search);
+const fields = ['name', 'type', 'city'] as const;
+const search = signal(Object.fromEntries(fields.map((f) => [f, asked.get(f) ?? ''])) as Record<(typeof fields)[number], string>);
+const types = ['concert', 'theatre', 'sports', 'comedy', 'festival', 'classical', 'club'];
+
+let running: AbortController | undefined;
+async function load(more = false): Promise<void> {
+  running?.abort();
+  const mine = (running = new AbortController());
+  try {
+    const r = await getEvents({ ...search.value, cursor: (more && cursor.value) || undefined }, mine.signal);
+    events.value = more ? [...(events.value ?? []), ...r.events] : r.events;
+    cursor.value = r.next_cursor;
+    failure.value = '';
+    said.value = r.events.length ? `${plural(events.value.length, 'event')} found` : 'No event found';
+  } catch (e) {
+    if (!mine.signal.aborted) failure.value = problemText(e);
+  }
+}
+
+/** What can be said about the sale in two words. */
+function saleState(e: Event): VNode {
+  const room = e.room?.state;
+  if (e.status === 'sold_out' || e.tickets.available + e.tickets.held === 0) return <Chip tone="bad">Sold out</Chip>;
+  if (e.status === 'cancelled') return <Chip tone="bad">Cancelled</Chip>;
+  if (room === 'closed' || e.status === 'closed') return <Chip>Sale ended</Chip>;
+  if (room === 'paused') return <Chip tone="warn">Paused</Chip>;
+  if (room === 'lobby' || room === 'scheduled') return <Chip tone="warn">{room === 'lobby' ? 'Waiting room open' : 'Soon'}</Chip>;
+  return <Chip tone="good">On sale</Chip>;
+}
+
+function Card({ e }: { e: Event }): VNode {
+  const from = e.tiers.reduce<Event['tiers'][number] | null>((a, t) => (!a || t.price.amount < a.price.amount ? t : a), null);
+  return (
+    <li>
+      <a class="card" href={`/events/${e.id}`}>
+        <Art id={e.id} />
+        <div class="body">
+          <h2>{e.name}</h2>
+          <p class="soft small">{e.artists.map((a) => a.name).join(', ')}</p>
+          <p>{dateText(e.starts_at, { dateStyle: 'medium', timeStyle: 'short' })}</p>
+          <p class="soft">{e.venue.name}, {e.venue.city}</p>
+        </div>
+        <div class="foot">
+          {saleState(e)}
+          <span class="end">{from && <strong>from {moneyText(from.price)}</strong>}<br /><span class="soft small">{number(e.tickets.available)} left</span></span>
+        </div>
+      </a>
+    </li>
+  );
+}
+
+let pause: ReturnType<typeof setTimeout> | undefined;
+function ask(field: (typeof fields)[number], value: string): void {
+  search.value = { ...search.value, [field]: value };
+  clearTimeout(pause);
+  pause = setTimeout(() => {
+    const q = new URLSearchParams(Object.entries(search.value).filter(([, v]) => v)).toString();
+    history.replaceState(null, '', q ? `?${q}` : location.pathname);
+    void load();
+  }, 250);
+}
+
+function Page(): VNode {
+  const s = search.value;
+  return (
+    <>
+      <h1>What’s on</h1>
+      <p class="lead soft">Pick an event. When many people want tickets at once there is a line, and everyone is let in at the pace the shop can serve.</p>
+      <form class="search" role="search" onSubmit={(e) => { e.preventDefault(); void load(); }}>
+        <label class="field">Event or artist<input type="search" value={s.name} onInput={(e) => ask('name', e.currentTarget.value)} /></label>
+        <label class="field">Kind
+          <select value={s.type} onChange={(e) => ask('type', e.currentTarget.value)}>
+            <option value="">All</option>
+            {[...new Set([...types, ...(s.type ? [s.type] : [])])].map((t) => <option key={t} value={t}>{t[0]!.toUpperCase() + t.slice(1)}</option>)}
+          </select>
+        </label>
+        <label class="field">City<input type="search" value={s.city} onInput={(e) => ask('city', e.currentTarget.value)} /></label>
+      </form>
+      <p class="vh" role="status">{said.value}</p>
+      {failure.value && <Notice tone="bad" alert>{failure.value}</Notice>}
+      {events.value ? (
+        events.value.length ? <ul class="plain cards">{events.value.map((e) => <Card key={e.id} e={e} />)}</ul> : <Notice>No event fits. Try fewer words.</Notice>
+      ) : !failure.value && <p class="soft">Loading …</p>}
+      {cursor.value && <p class="row"><button onClick={() => void load(true)}>Show more</button></p>}
+    </>
+  );
+}
+
+mount(<Page />);
+if (!events.value || location.search) void load();
