@@ -47,6 +47,8 @@ create table events (
     updated_at    timestamptz not null default now()
 );
 create index events_by_start on events (starts_at, id);
+-- Creating the same event again would put the same seats on sale twice.
+create unique index events_once on events (venue_id, starts_at, name);
 create index events_by_name on events (lower(name) text_pattern_ops);
 
 create table event_artists (
@@ -65,6 +67,7 @@ create table sections (
     position      integer not null,
     first_ordinal integer not null check (first_ordinal >= 0),
     tickets       integer not null check (tickets >= 0),
+    runs          integer[] not null, -- ordinals where a stretch of adjacent tickets of one tier begins
     unique (event_id, position)
 );
 
@@ -76,6 +79,7 @@ create table price_tiers (
     color    text not null default '',
     amount   bigint not null check (amount >= 0), -- minor units of the event's currency
     position integer not null,
+    tickets  integer not null check (tickets >= 0), -- how many have it
     unique (event_id, position)
 );
 
@@ -136,6 +140,7 @@ create table tickets (
         (status = 'purchased' and user_id is not null and order_id is not null and reserved_until is null))
 );
 create index tickets_by_order on tickets (order_id) where order_id is not null;
+create index tickets_by_user on tickets (user_id, event_id) where user_id is not null;
 
 create table order_items (
     order_id     uuid not null references orders,
@@ -169,6 +174,7 @@ create table payments (
     amount     bigint not null check (amount >= 0),
     currency   text not null,
     reason     text not null default '',
+    action_url text not null default '', -- where the buyer has to act
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     unique (order_id, attempt)

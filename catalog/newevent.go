@@ -1,0 +1,380 @@
+package catalog
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	_ "time/tzdata" // an event's time zone must be known on any machine
+	"unicode/utf8"
+)
+
+// NewEvent is an event to be created: the event itself, where its seats are and
+// what they cost. ParseEvent reads one from a document; Compose lays out its
+// tickets.
+type NewEvent struct {
+	Name        string
+	Type        string // concert, theatre, sport … lower case
+	Description string
+	Status      string // "" is on_sale
+	StartsAt    time.Time
+	DoorsAt     *time.Time
+	Timezone    string // of the venue, an IANA name; "" is UTC
+	Venue       Venue  // without id: name and city identify it
+	Artists     []string
+	Currency    string // ISO 4217
+	MaxPerBuyer int    // 0 is DefaultMaxPerBuyer
+
+	Plan    *Plan  // the seats; nil with PlanRef or for general admission only
+	PlanRef string // id or name of an imported plan, to be looked up
+	Prices  []Price
+	Areas   []StandingArea
+	Room    RoomSettings // zero fields take DefaultRoom's
+}
+
+// Price is what the seats of one category cost.
+type Price struct {
+	Category string
+	Name     string // "" is the category's
+	Type     string // of the tickets; "" is standard
+	Color    string // "" is the category's, or one from the palette
+	Amount   int64  // minor units of the event's currency
+}
+
+// StandingArea is a general-admission section.
+type StandingArea struct {
+	Name     string
+	Capacity int
+	Amount   int64     // minor units of the event's currency
+	Type     string    // "" is standing
+	Color    string    // "" is one from the palette
+	Position *Position // where it is drawn; nil: chosen
+}
+
+// Position is a rectangle in plan pixels.
+type Position struct{ X, Y, Width, Height float64 }
+
+// DefaultMaxPerBuyer is how many tickets of an event one buyer may have when
+// nothing is said.
+const DefaultMaxPerBuyer = 6
+
+// RoomSettings is how the waiting room of an event starts: the row that the room
+// is rebuilt from. States are those of the waiting room.
+type RoomSettings struct {
+	State         string // scheduled, lobby, open, paused, draining or closed
+	Reason        string
+	Message       string
+	OpensAt       *time.Time
+	LobbyOpensAt  *time.Time
+	ClosesAt      *time.Time
+	RatePerMinute int // admissions; 0 admits nobody
+	Burst         int
+	MaxShoppers   int
+	Lease         time.Duration // whole seconds
+	ClaimWindow   time.Duration // whole seconds
+}
+
+// DefaultRoom is an open room with a gentle throttle.
+func DefaultRoom() RoomSettings {
+	return RoomSettings{
+		State: "open", RatePerMinute: 600, Burst: 100, MaxShoppers: 500,
+		Lease: 10 * time.Minute, ClaimWindow: time.Minute,
+	}
+}
+
+// WithDefaults fills what a NewEvent may leave out.
+func (e NewEvent) WithDefaults() NewEvent {
+	if e.Type == "" {
+		e.Type = "concert"
+	}
+	if e.Status == "" {
+		e.Status = "on_sale"
+	}
+	if e.Timezone == "" {
+		e.Timezone = "UTC"
+	}
+	if e.MaxPerBuyer == 0 {
+		e.MaxPerBuyer = DefaultMaxPerBuyer
+	}
+	e.Prices = slices.Clone(e.Prices)
+	for i := range e.Prices {
+		p := &e.Prices[i]
+		if p.Name == "" {
+			p.Name = p.Category
+		}
+		if p.Type == "" {
+			p.Type = "standard"
+		}
+	}
+	e.Areas = slices.Clone(e.Areas)
+	for i := range e.Areas {
+		if e.Areas[i].Type == "" {
+			e.Areas[i].Type = "standing"
+		}
+	}
+	d := DefaultRoom()
+	r := &e.Room
+	if r.State == "" {
+		r.State = d.State
+		if r.OpensAt != nil {
+			r.State = "scheduled"
+		}
+	}
+	if r.RatePerMinute == 0 {
+		r.RatePerMinute = d.RatePerMinute
+	}
+	if r.Burst == 0 {
+		r.Burst = d.Burst
+	}
+	if r.MaxShoppers == 0 {
+		r.MaxShoppers = d.MaxShoppers
+	}
+	if r.Lease == 0 {
+		r.Lease = d.Lease
+	}
+	if r.ClaimWindow == 0 {
+		r.ClaimWindow = d.ClaimWindow
+	}
+	return e
+}
+
+var (
+	typePattern     = regexp.MustCompile(`^[a-z][a-z0-9_]{0,31}$`)
+	currencyPattern = regexp.MustCompile(`^[A-Z]{3}$`)
+	countryPattern  = regexp.MustCompile(`^[A-Z]{2}$`)
+
+	eventStatuses = []string{"draft", "on_sale", "postponed", "cancelled", "ended"}
+	roomStates    = []string{"scheduled", "lobby", "open", "paused", "draining", "closed"}
+)
+
+// Bounds of an event.
+const (
+	mostAmount      = 1_000_000_000_000
+	mostStanding    = 250_000
+	mostPerBuyer    = 100
+	mostDescription = 10_000
+	mostArtists     = 50
+	mostTiers       = 64
+	mostRate        = 1_000_000
+	mostBurst       = 100_000
+	mostShoppers    = 1_000_000
+)
+
+// check reports everything that keeps e from being sold. It expects defaults to
+// be filled in.
+func (e *NewEvent) check(r *review) {
+	r.nameAt("$.name", e.Name)
+	if utf8.RuneCountInString(e.Description) > mostDescription || !storable(e.Description) {
+		r.problemAt("$.description", "must be text of at most %d characters", mostDescription)
+	}
+	if !typePattern.MatchString(e.Type) {
+		r.problemAt("$.type", "must be a lower-case word such as concert")
+	}
+	if !slices.Contains(eventStatuses, e.Status) {
+		r.problemAt("$.status", "must be one of %s", strings.Join(eventStatuses, ", "))
+	}
+	switch year := e.StartsAt.Year(); {
+	case e.StartsAt.IsZero():
+		r.problemAt("$.starts_at", "is missing")
+	case year < 2000 || year > 2200:
+		r.problemAt("$.starts_at", "is not a plausible year")
+	case e.DoorsAt != nil && e.DoorsAt.After(e.StartsAt):
+		r.problemAt("$.doors_at", "is after starts_at")
+	}
+	if _, err := time.LoadLocation(e.Timezone); err != nil || e.Timezone == "Local" {
+		r.problemAt("$.timezone", "is not a known time zone such as Europe/Berlin")
+	}
+	r.nameAt("$.venue.name", e.Venue.Name)
+	for _, p := range [...]struct{ name, value string }{{"address", e.Venue.Address}, {"city", e.Venue.City}} {
+		if utf8.RuneCountInString(p.value) > mostText || !storable(p.value) {
+			r.problemAt("$.venue."+p.name, "must be text of at most %d characters", mostText)
+		}
+	}
+	if e.Venue.Country != "" && !countryPattern.MatchString(e.Venue.Country) {
+		r.problemAt("$.venue.country", "must be two capital letters (ISO 3166-1)")
+	}
+	if len(e.Artists) > mostArtists {
+		r.problemAt("$.artists", "are more than %d", mostArtists)
+	}
+	seen := make(map[string]bool)
+	for i, a := range e.Artists {
+		path := "$.artists[" + strconv.Itoa(i) + "]"
+		r.nameAt(path, a)
+		if seen[a] {
+			r.problemAt(path, "%q is named twice", clip(a))
+		}
+		seen[a] = true
+	}
+	if !currencyPattern.MatchString(e.Currency) {
+		r.problemAt("$.currency", "must be three capital letters (ISO 4217)")
+	}
+	if e.MaxPerBuyer < 1 || e.MaxPerBuyer > mostPerBuyer {
+		r.problemAt("$.max_per_buyer", "must be from 1 to %d", mostPerBuyer)
+	}
+	e.checkInventory(r)
+	e.Room.check(r)
+}
+
+func (e *NewEvent) checkInventory(r *review) {
+	priced := make(map[string]bool)
+	for _, p := range e.Prices {
+		path := "$.prices" + memberPath(p.Category)
+		r.nameAt(path+".name", p.Name)
+		r.typeAt(path+".type", p.Type)
+		r.amountAt(path+".amount", p.Amount)
+		r.colorAt(path+".color", p.Color)
+		if priced[p.Category] {
+			r.problemAt(path, "the category is priced twice")
+		}
+		priced[p.Category] = true
+	}
+	e.checkAreas(r)
+	if len(e.Prices)+len(e.Areas) > mostTiers {
+		r.problemAt("$.prices", "there are more than %d prices and areas", mostTiers)
+	}
+	if e.Plan == nil {
+		if e.PlanRef == "" && len(e.Prices) > 0 {
+			r.problemAt("$.prices", "there is no plan that these prices belong to")
+		}
+		if e.PlanRef == "" && len(e.Areas) == 0 {
+			r.problemAt("$", "the event has neither a plan nor areas, so nothing to sell")
+		}
+		return
+	}
+	if e.Plan.Seats == 0 && len(e.Areas) == 0 {
+		r.problemAt("$.plan", "the plan has no seats and the event has no areas, so there is nothing to sell")
+	}
+	uses := e.Plan.used()
+	for _, category := range slices.Sorted(maps.Keys(uses)) {
+		if u := uses[category]; !priced[category] {
+			r.problemAt("$.prices", "%d seats have the category %q, which has no price; the first is at %s of the plan",
+				u.seats, clip(category), u.first.path())
+		}
+	}
+	for _, p := range e.Prices {
+		listed := slices.ContainsFunc(e.Plan.Categories, func(c Category) bool { return c.Name == p.Category })
+		if _, used := uses[p.Category]; !used && !listed {
+			r.problemAt("$.prices"+memberPath(p.Category), "the plan has no such category")
+		}
+	}
+}
+
+func (e *NewEvent) checkAreas(r *review) {
+	names := make(map[string]bool)
+	if e.Plan != nil {
+		for _, z := range e.Plan.Zones {
+			names[z.Name] = names[z.Name] || len(z.Rows) > 0
+		}
+	}
+	standing := 0
+	for i, a := range e.Areas {
+		path := "$.areas[" + strconv.Itoa(i) + "]"
+		r.nameAt(path+".name", a.Name)
+		if names[a.Name] {
+			r.problemAt(path+".name", "there is another section called %q", clip(a.Name))
+		}
+		names[a.Name] = true
+		if a.Capacity < 1 || a.Capacity > mostStanding {
+			r.problemAt(path+".capacity", "must be from 1 to %d", mostStanding)
+		} else {
+			standing += a.Capacity
+		}
+		r.amountAt(path+".price", a.Amount)
+		r.typeAt(path+".type", a.Type)
+		r.colorAt(path+".color", a.Color)
+		if p := a.Position; p != nil && (p.Width <= 0 || p.Height <= 0 || math.Abs(p.X)+math.Abs(p.Y)+p.Width+p.Height > mostPixels) {
+			r.problemAt(path+".position", "must be a rectangle with a width and a height")
+		}
+	}
+	if standing > mostStanding {
+		r.problemAt("$.areas", "hold %d people, more than %d", standing, mostStanding)
+	}
+}
+
+// Check says what is wrong with the settings, as fault.Invalid.
+func (s RoomSettings) Check() error {
+	var r review
+	s.check(&r)
+	return r.err("the room")
+}
+
+func (s RoomSettings) check(r *review) {
+	if !slices.Contains(roomStates, s.State) {
+		r.problemAt("$.room.state", "must be one of %s", strings.Join(roomStates, ", "))
+	}
+	if s.State == "scheduled" && s.OpensAt == nil {
+		r.problemAt("$.room.opens_at", "is missing for a scheduled room")
+	}
+	within := func(name string, v, low, high int) {
+		if v < low || v > high {
+			r.problemAt("$.room."+name, "must be from %d to %d", low, high)
+		}
+	}
+	within("rate_per_minute", s.RatePerMinute, 0, mostRate)
+	within("burst", s.Burst, 1, mostBurst)
+	within("max_shoppers", s.MaxShoppers, 0, mostShoppers)
+	within("lease_s", int(s.Lease/time.Second), 10, 86400)
+	within("claim_window_s", int(s.ClaimWindow/time.Second), 5, 3600)
+	if s.Lease%time.Second != 0 || s.ClaimWindow%time.Second != 0 {
+		r.problemAt("$.room", "lease and claim window must be whole seconds")
+	}
+	for _, text := range [...]struct{ name, value string }{{"reason", s.Reason}, {"message", s.Message}} {
+		if utf8.RuneCountInString(text.value) > 1000 {
+			r.problemAt("$.room."+text.name, "is longer than 1000 characters")
+		}
+	}
+}
+
+// problemAt is problem for a place given as a path. A place that was found wrong
+// when it was read is not found wrong again.
+func (r *review) problemAt(path, format string, args ...any) {
+	for _, p := range r.problems {
+		if p.Path == path {
+			return
+		}
+	}
+	r.found++
+	if len(r.problems) < mostProblems {
+		r.problems = append(r.problems, Problem{path, fmt.Sprintf(format, args...)})
+	}
+}
+
+func (r *review) nameAt(path, name string) {
+	switch {
+	case strings.TrimSpace(name) == "":
+		r.problemAt(path, "is missing")
+	case utf8.RuneCountInString(name) > mostText:
+		r.problemAt(path, "is longer than %d characters", mostText)
+	case !storable(name):
+		r.problemAt(path, "is not plain text")
+	}
+}
+
+func (r *review) typeAt(path, name string) {
+	if !typePattern.MatchString(name) {
+		r.problemAt(path, "must be a lower-case word such as standard")
+	}
+}
+
+func (r *review) amountAt(path string, amount int64) {
+	if amount < 0 || amount > mostAmount {
+		r.problemAt(path, "must be from 0 to %d minor units", int64(mostAmount))
+	}
+}
+
+func (r *review) colorAt(path, color string) {
+	if color != "" && !colorPattern.MatchString(color) {
+		r.problemAt(path, "must be of the form #rrggbb")
+	}
+}
+
+func memberPath(key string) string {
+	if plainKey(key) {
+		return "." + key
+	}
+	return "[" + strconv.Quote(clip(key)) + "]"
+}

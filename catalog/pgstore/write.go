@@ -1,0 +1,291 @@
+package pgstore
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"onsale/catalog"
+	"onsale/internal/fault"
+)
+
+// ImportPlan keeps a plan for later events and returns its id. The same document
+// is kept once: isNew is false when it was there before.
+func (s *Store) ImportPlan(ctx context.Context, p *catalog.Plan) (id string, isNew bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	return importPlan(ctx, s.primary, p)
+}
+
+func importPlan(ctx context.Context, db querier, p *catalog.Plan) (id string, isNew bool, err error) {
+	fresh, err := newID()
+	if err != nil {
+		return "", false, err
+	}
+	// The update that changes nothing makes the statement return the row that
+	// was there before.
+	err = db.QueryRow(ctx, `
+insert into plans (id, name, version, seats, document)
+values (@id::uuid, @name, @version, @seats, @document::jsonb)
+on conflict (version) do update set version = excluded.version
+returning id`, pgx.NamedArgs{
+		"id": fresh, "name": p.Name, "version": p.Version, "seats": p.Seats, "document": string(p.Document),
+	}).Scan(&id)
+	return id, id == fresh, translate(ctx, err)
+}
+
+// plan finds an imported plan by its id or, if only one has it, its name.
+func plan(ctx context.Context, db querier, ref string) (id string, p *catalog.Plan, err error) {
+	rows, err := db.Query(ctx, `
+select id, document::text from plans where id::text = lower(@ref) or name = @ref order by created_at, id limit 2`,
+		pgx.NamedArgs{"ref": ref})
+	if err != nil {
+		return "", nil, translate(ctx, err)
+	}
+	type found struct{ ID, Document string }
+	plans, err := pgx.CollectRows(rows, pgx.RowToStructByPos[found])
+	switch {
+	case err != nil:
+		return "", nil, translate(ctx, err)
+	case len(plans) == 0:
+		return "", nil, badPlan("there is no imported plan with this id or name")
+	case len(plans) > 1:
+		return "", nil, badPlan("several imported plans have this name; the id says which")
+	}
+	p, _, err = catalog.ParsePlan([]byte(plans[0].Document))
+	return plans[0].ID, p, err
+}
+
+func badPlan(message string) error {
+	return fault.New(fault.Invalid, "the event: $.plan: %s", message).
+		With("problems", []catalog.Problem{{Path: "$.plan", Message: message}})
+}
+
+// CreateEvent creates an event with its room and all its tickets in one
+// transaction. A NewEvent that cannot be sold is fault.Invalid with all problems;
+// an event of this name at this time in this venue, fault.Conflict.
+func (s *Store) CreateEvent(ctx context.Context, e catalog.NewEvent) (catalog.Event, error) {
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
+	defer cancel()
+	var planID *string
+	if e.Plan == nil && e.PlanRef != "" {
+		id, p, err := plan(ctx, s.primary, e.PlanRef)
+		if err != nil {
+			return catalog.Event{}, err
+		}
+		planID, e.Plan = &id, p
+	}
+	var idErr error
+	l, view, err := catalog.Compose(e, func() string {
+		id, err := newID()
+		idErr = errors.Join(idErr, err)
+		return id
+	})
+	if err = errors.Join(err, idErr); err != nil {
+		return catalog.Event{}, err
+	}
+	var created catalog.Event
+	err = pgx.BeginFunc(ctx, s.primary, func(tx pgx.Tx) error {
+		if planID == nil && e.Plan != nil {
+			id, _, err := importPlan(ctx, tx, e.Plan)
+			if err != nil {
+				return err
+			}
+			planID = &id
+		}
+		if err := insertEvent(ctx, tx, e.WithDefaults(), l, view, planID); err != nil {
+			return err
+		}
+		if err := copyTickets(ctx, tx, l); err != nil {
+			return err
+		}
+		var err error
+		created, err = eventByID(ctx, tx, l.Event)
+		return err
+	})
+	if err != nil {
+		return catalog.Event{}, translate(ctx, err)
+	}
+	return created, nil
+}
+
+func insertEvent(ctx context.Context, tx pgx.Tx, e catalog.NewEvent, l *catalog.Layout, view []byte, planID *string) error {
+	ids := make([]string, 1+len(e.Artists))
+	for i := range ids {
+		var err error
+		if ids[i], err = newID(); err != nil {
+			return err
+		}
+	}
+	var venue string
+	err := tx.QueryRow(ctx, `
+insert into venues as v (id, name, address, city, country, timezone)
+values (@id::uuid, @name, @address, @city, @country, @timezone)
+on conflict (name, city) do update
+   set address = coalesce(nullif(excluded.address, ''), v.address),
+       country = coalesce(nullif(excluded.country, ''), v.country)
+returning id`, pgx.NamedArgs{
+		"id": ids[0], "name": e.Venue.Name, "address": e.Venue.Address, "city": e.Venue.City,
+		"country": e.Venue.Country, "timezone": e.Timezone,
+	}).Scan(&venue)
+	if err != nil {
+		return translate(ctx, err)
+	}
+	_, err = tx.Exec(ctx, `
+insert into events (id, venue_id, plan_id, name, type, description, starts_at, doors_at, status, currency, max_per_buyer, plan_view)
+values (@id::uuid, @venue::uuid, @plan::uuid, @name, @type, @description, @starts_at, @doors_at, @status, @currency,
+        @max_per_buyer, @view::jsonb)`, pgx.NamedArgs{
+		"id": l.Event, "venue": venue, "plan": planID, "name": e.Name, "type": e.Type, "description": e.Description,
+		"starts_at": e.StartsAt, "doors_at": e.DoorsAt, "status": e.Status, "currency": e.Currency,
+		"max_per_buyer": e.MaxPerBuyer, "view": string(view),
+	})
+	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && pgErr.ConstraintName == "events_once" {
+		return fault.New(fault.Conflict, "%q at %s in %s exists already; its seats cannot be put on sale twice",
+			e.Name, e.StartsAt.UTC().Format(time.RFC3339), e.Venue.Name)
+	} else if err != nil {
+		return translate(ctx, err)
+	}
+	if err := insertArtists(ctx, tx, l.Event, e.Artists, ids[1:]); err != nil {
+		return err
+	}
+	return insertParts(ctx, tx, e.Room, l)
+}
+
+// insertArtists goes by name, so that two events created at once never wait for
+// each other's artists in a circle.
+func insertArtists(ctx context.Context, tx pgx.Tx, event string, names, ids []string) error {
+	order := make([]int, len(names))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int {
+		if names[a] < names[b] {
+			return -1
+		}
+		return 1
+	})
+	batch := &pgx.Batch{}
+	for _, i := range order {
+		batch.Queue(`
+with artist as (
+    insert into artists (id, name) values (@id::uuid, @name)
+    on conflict (name) do update set name = excluded.name
+    returning id)
+insert into event_artists (event_id, artist_id, position) select @event::uuid, id, @position from artist`,
+			pgx.NamedArgs{"id": ids[i], "name": names[i], "event": event, "position": i})
+	}
+	return translate(ctx, tx.SendBatch(ctx, batch).Close())
+}
+
+// insertParts writes sections, tiers and the room.
+func insertParts(ctx context.Context, tx pgx.Tx, room catalog.RoomSettings, l *catalog.Layout) error {
+	batch := &pgx.Batch{}
+	run := 0
+	for i, c := range l.Sections {
+		kind := "seated"
+		if c.GA {
+			kind = "ga"
+		}
+		starts := []int32{}
+		for ; run < len(l.Runs) && l.Runs[run].First < c.First+c.Count; run++ {
+			starts = append(starts, int32(l.Runs[run].First))
+		}
+		batch.Queue(`
+insert into sections (id, event_id, name, kind, position, first_ordinal, tickets, runs)
+values (@id::uuid, @event::uuid, @name, @kind, @position, @first, @tickets, @runs)`, pgx.NamedArgs{
+			"id": c.ID, "event": l.Event, "name": c.Name, "kind": kind, "position": i,
+			"first": c.First, "tickets": c.Count, "runs": starts,
+		})
+	}
+	for i, t := range l.Tiers {
+		batch.Queue(`
+insert into price_tiers (id, event_id, name, type, color, amount, position, tickets)
+values (@id::uuid, @event::uuid, @name, @type, @color, @amount, @position, @tickets)`, pgx.NamedArgs{
+			"id": t.ID, "event": l.Event, "name": t.Name, "type": t.Type, "color": t.Color,
+			"amount": t.Price.Amount, "position": i, "tickets": t.Total,
+		})
+	}
+	batch.Queue(upsertRoom, roomArgs(l.Event, room))
+	return translate(ctx, tx.SendBatch(ctx, batch).Close())
+}
+
+// copyTickets streams the tickets in.
+func copyTickets(ctx context.Context, tx pgx.Tx, l *catalog.Layout) error {
+	event, err := uuid.Parse(l.Event)
+	if err != nil {
+		return err
+	}
+	sections := make([]uuid.UUID, len(l.Sections))
+	for i := range sections {
+		if sections[i], err = uuid.Parse(l.Sections[i].ID); err != nil {
+			return err
+		}
+	}
+	tiers := make([]uuid.UUID, len(l.Tiers))
+	for i := range tiers {
+		if tiers[i], err = uuid.Parse(l.Tiers[i].ID); err != nil {
+			return err
+		}
+	}
+	columns := []string{"id", "event_id", "ordinal", "section_id", "tier_id", "row_name", "seat_name", "type", "price_amount"}
+	_, err = tx.CopyFrom(ctx, pgx.Identifier{"tickets"}, columns, pgx.CopyFromSlice(len(l.Seats), func(i int) ([]any, error) {
+		s := &l.Seats[i]
+		id, err := uuid.Parse(s.ID)
+		return []any{
+			id, event, int32(i), sections[s.Section], tiers[s.Tier], s.Row, s.Name, s.Type, l.Tiers[s.Tier].Price.Amount,
+		}, err
+	}))
+	return translate(ctx, err)
+}
+
+// UpdateEvent changes what is given. An unknown id is fault.NotFound, a change
+// that cannot be is fault.Invalid or fault.Conflict.
+func (s *Store) UpdateEvent(ctx context.Context, id string, p catalog.EventPatch) (catalog.Event, error) {
+	if !catalog.IsID(id) {
+		return catalog.Event{}, noSuchEvent(id)
+	}
+	if err := p.Check(); err != nil {
+		return catalog.Event{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	var e catalog.Event
+	err := pgx.BeginFunc(ctx, s.primary, func(tx pgx.Tx) error {
+		_, err := tx.Exec(ctx, `
+update events
+   set name = coalesce(@name, name), status = coalesce(@status, status),
+       description = coalesce(@description, description), starts_at = coalesce(@starts_at, starts_at),
+       doors_at = coalesce(@doors_at, doors_at), max_per_buyer = coalesce(@max_per_buyer, max_per_buyer),
+       updated_at = now()
+ where id = @id::uuid`, pgx.NamedArgs{
+			"id": id, "name": p.Name, "status": p.Status, "description": p.Description,
+			"starts_at": p.StartsAt, "doors_at": p.DoorsAt, "max_per_buyer": p.MaxPerBuyer,
+		})
+		if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && pgErr.ConstraintName == "events_once" {
+			return fault.New(fault.Conflict, "another event in this venue has this name and start")
+		} else if err != nil {
+			return translate(ctx, err)
+		}
+		if e, err = eventByID(ctx, tx, id); err != nil {
+			return err
+		}
+		if e.DoorsAt != nil && e.DoorsAt.After(e.StartsAt) {
+			return fault.New(fault.Invalid, "doors_at would be after starts_at")
+		}
+		return nil
+	})
+	if err != nil {
+		return catalog.Event{}, translate(ctx, err)
+	}
+	return e, nil
+}
+
+func newID() (string, error) {
+	id, err := uuid.NewV7()
+	return id.String(), err
+}

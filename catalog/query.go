@@ -1,0 +1,216 @@
+package catalog
+
+import (
+	"encoding/base64"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"onsale/internal/fault"
+)
+
+// Bounds of one page.
+const (
+	DefaultEvents  = 50
+	MostEvents     = 200
+	DefaultTickets = 200
+	MostTickets    = 1000
+)
+
+// Query selects events. Empty fields select everything. Name, Artist and City
+// match any part, whatever the case; Type matches exactly. From is inclusive, To
+// exclusive.
+type Query struct {
+	Name, Artist, Type, City string
+	From, To                 time.Time
+	Drafts                   bool   // also those that are not public yet
+	Limit                    int    // 0 is DefaultEvents; at most MostEvents
+	Cursor                   string // Page.Next of the page before; "" starts
+}
+
+// Page is a page of events in order of their start. Next is "" on the last.
+type Page struct {
+	Events []Event
+	Next   string
+}
+
+// TicketQuery selects tickets of an event, in order of their ordinals. Section
+// and Tier are ids or names.
+type TicketQuery struct {
+	Event   string
+	Section string
+	Tier    string
+	Status  string // available, reserved, purchased or ""
+	Limit   int    // 0 is DefaultTickets; at most MostTickets
+	Cursor  string
+}
+
+// TicketPage is a page of tickets. Next is "" on the last.
+type TicketPage struct {
+	Tickets []Ticket
+	Next    string
+}
+
+// EventPatch changes an event. Nil fields stay as they are.
+type EventPatch struct {
+	Name        *string    `json:"name"`
+	Status      *string    `json:"status"`
+	Description *string    `json:"description"`
+	StartsAt    *time.Time `json:"starts_at"`
+	DoorsAt     *time.Time `json:"doors_at"`
+	MaxPerBuyer *int       `json:"max_per_buyer"`
+}
+
+// EventCursor marks a place in the order of events: after the event with this
+// start and id. It is opaque to clients.
+type EventCursor struct {
+	StartsAt time.Time // to the microsecond, as Postgres has it
+	ID       string
+}
+
+// Token encodes the cursor.
+func (c EventCursor) Token() string {
+	return base64.RawURLEncoding.EncodeToString([]byte("e1." + strconv.FormatInt(c.StartsAt.UnixMicro(), 36) + "." + c.ID))
+}
+
+// ParseEventCursor decodes a Token. Anything else is fault.Invalid.
+func ParseEventCursor(token string) (EventCursor, error) {
+	if len(token) <= 128 {
+		if raw, err := base64.RawURLEncoding.DecodeString(token); err == nil {
+			parts := strings.Split(string(raw), ".")
+			if len(parts) == 3 && parts[0] == "e1" && IsID(parts[2]) {
+				if t, err := strconv.ParseInt(parts[1], 36, 64); err == nil && t > -1<<55 && t < 1<<55 {
+					return EventCursor{time.UnixMicro(t).UTC(), parts[2]}, nil
+				}
+			}
+		}
+	}
+	return EventCursor{}, badCursor()
+}
+
+// TicketCursor is the ordinal of the last ticket of a page as a token.
+func TicketCursor(ordinal int) string {
+	return base64.RawURLEncoding.EncodeToString([]byte("t1." + strconv.Itoa(ordinal)))
+}
+
+// ParseTicketCursor decodes a TicketCursor. Anything else is fault.Invalid.
+func ParseTicketCursor(token string) (int, error) {
+	if len(token) <= 32 {
+		if raw, err := base64.RawURLEncoding.DecodeString(token); err == nil {
+			if s, ok := strings.CutPrefix(string(raw), "t1."); ok {
+				if n, err := strconv.Atoi(s); err == nil && n >= 0 && n <= 1<<30 {
+					return n, nil
+				}
+			}
+		}
+	}
+	return 0, badCursor()
+}
+
+func badCursor() error {
+	return fault.New(fault.Invalid, "the cursor is not one that a page before gave out")
+}
+
+// IsID reports whether s is a UUID in the usual lower-case form. Everything else
+// cannot be the id of anything here.
+func IsID(s string) bool {
+	if len(s) != 36 {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if i == 8 || i == 13 || i == 18 || i == 23 {
+			if c != '-' {
+				return false
+			}
+		} else if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// Check bounds the query and fills in the limit. What it returns is
+// fault.Invalid and names the parameter.
+func (q *Query) Check() error {
+	for _, p := range [...]struct{ name, value string }{
+		{"name", q.Name}, {"artist", q.Artist}, {"type", q.Type}, {"city", q.City},
+	} {
+		if utf8.RuneCountInString(p.value) > mostText || !storable(p.value) {
+			return fault.New(fault.Invalid, "%s must be plain text of at most %d characters", p.name, mostText)
+		}
+	}
+	for _, p := range [...]struct {
+		name  string
+		value time.Time
+	}{{"from", q.From}, {"to", q.To}} {
+		if y := p.value.Year(); !p.value.IsZero() && (y < 1 || y > 9999) {
+			return fault.New(fault.Invalid, "%s must be a year from 1 to 9999", p.name)
+		}
+	}
+	if !q.From.IsZero() && !q.To.IsZero() && q.To.Before(q.From) {
+		return fault.New(fault.Invalid, "to is before from")
+	}
+	if q.Limit == 0 {
+		q.Limit = DefaultEvents
+	}
+	if q.Limit < 1 || q.Limit > MostEvents {
+		return fault.New(fault.Invalid, "limit must be from 1 to %d", MostEvents)
+	}
+	return nil
+}
+
+// Check bounds the query and fills in the limit, like Query.Check.
+func (q *TicketQuery) Check() error {
+	for _, p := range [...]struct{ name, value string }{{"section", q.Section}, {"tier", q.Tier}} {
+		if utf8.RuneCountInString(p.value) > mostText || !storable(p.value) {
+			return fault.New(fault.Invalid, "%s must be plain text of at most %d characters", p.name, mostText)
+		}
+	}
+	switch q.Status {
+	case "", "available", "reserved", "purchased":
+	default:
+		return fault.New(fault.Invalid, "status must be available, reserved or purchased")
+	}
+	if q.Limit == 0 {
+		q.Limit = DefaultTickets
+	}
+	if q.Limit < 1 || q.Limit > MostTickets {
+		return fault.New(fault.Invalid, "limit must be from 1 to %d", MostTickets)
+	}
+	return nil
+}
+
+// Check says what is wrong with the patch, as fault.Invalid.
+func (p EventPatch) Check() error {
+	var r review
+	if p.Name != nil {
+		r.nameAt("$.name", *p.Name)
+		if !storable(*p.Name) {
+			r.problemAt("$.name", "contains characters that cannot be kept")
+		}
+	}
+	if p.Description != nil && (utf8.RuneCountInString(*p.Description) > mostDescription || !storable(*p.Description)) {
+		r.problemAt("$.description", "must be text of at most %d characters", mostDescription)
+	}
+	if p.Status != nil && !slices.Contains(eventStatuses, *p.Status) {
+		r.problemAt("$.status", "must be one of %s", strings.Join(eventStatuses, ", "))
+	}
+	for _, t := range [...]struct {
+		path  string
+		value *time.Time
+	}{{"$.starts_at", p.StartsAt}, {"$.doors_at", p.DoorsAt}} {
+		if t.value != nil && (t.value.Year() < 2000 || t.value.Year() > 2200) {
+			r.problemAt(t.path, "is not a plausible year")
+		}
+	}
+	if p.MaxPerBuyer != nil && (*p.MaxPerBuyer < 1 || *p.MaxPerBuyer > mostPerBuyer) {
+		r.problemAt("$.max_per_buyer", "must be from 1 to %d", mostPerBuyer)
+	}
+	return r.err("the change")
+}
+
+// storable reports whether Postgres can hold s as text.
+func storable(s string) bool { return utf8.ValidString(s) && !strings.ContainsRune(s, 0) }
