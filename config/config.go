@@ -1,0 +1,130 @@
+// Package config is everything an operator can set, in one typed struct.
+//
+// Values come from, each overriding the one before: the defaults, a YAML file,
+// ONSALE_* environment variables, command line flags. Every setting has the same
+// name in all of them: waitroom.lease is ONSALE_WAITROOM_LEASE and
+// --waitroom-lease. Names that do not exist are errors, and [Load] reports all
+// problems at once, before anything starts.
+package config
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Config is the whole configuration. The tags are its documentation: what they
+// say is printed by `onsale checkconfig --print-defaults`.
+type Config struct {
+	Addr            string         `yaml:"addr" env:"ADDR" doc:"Address to listen on, host:port. Port 0 takes a free one."`
+	PublicURL       string         `yaml:"public_url" env:"PUBLIC_URL" doc:"Address under which visitors reach the program, for links, redirects and cookies. Empty: http:// and addr."`
+	Role            Role           `yaml:"role" env:"ROLE" doc:"What this process does: all, waitroom (queue only), shop (events, holds, orders) or worker (background jobs)."`
+	DataDir         string         `yaml:"data_dir" env:"DATA_DIR" doc:"Folder of the embedded Redis and PostgreSQL and of generated keys. Empty: one in the user's data folder. Unused when redis_url and database_url are set."`
+	RedisURL        Secret         `yaml:"redis_url" env:"REDIS_URL" doc:"Redis: redis://user:password@host:6379/0 (rediss:// for TLS); a cluster as redis://host1:6379?addr=host2:6379; Sentinel as redis://sentinel1:26379?master_name=NAME&addr=sentinel2:26379. Empty: an embedded one."`
+	DatabaseURL     Secret         `yaml:"database_url" env:"DATABASE_URL" doc:"PostgreSQL primary: postgres://user:password@host:5432/name; several hosts with commas. Empty: an embedded one."`
+	DatabaseReadURL Secret         `yaml:"database_read_url" env:"DATABASE_READ_URL" doc:"PostgreSQL replica for reading the catalog; never for ticket decisions. Empty: the primary."`
+	AdminToken      Secret         `yaml:"admin_token" env:"ADMIN_TOKEN" doc:"Bearer token of the admin API and the console, 16 characters or more. Empty: generated and kept in data_dir, only with an embedded server."`
+	SigningKey      Secret         `yaml:"signing_key" env:"SIGNING_KEY" doc:"Keys that sign passes and receipts, as onsale keygen prints them; several with commas: the first signs, all verify. Empty: generated and kept in data_dir, only with an embedded server."`
+	PaymentGateway  string         `yaml:"payment_gateway" env:"PAYMENT_GATEWAY" doc:"Who takes the money: sandbox (nobody; for trying out)."`
+	AllowedOrigins  []string       `yaml:"allowed_origins" env:"ALLOWED_ORIGINS" doc:"Further origins whose pages may call the API from a browser, such as https://shop.example. public_url always may."`
+	TrustedProxies  []netip.Prefix `yaml:"trusted_proxies" env:"TRUSTED_PROXIES" doc:"Networks of the proxies in front, such as 10.0.0.0/8. Only from these is X-Forwarded-For believed."`
+	ShutdownGrace   time.Duration  `yaml:"shutdown_grace" env:"SHUTDOWN_GRACE" doc:"How long a stopping process lets requests end and moves WebSockets elsewhere."`
+	Log             Log            `yaml:"log" envPrefix:"LOG_" doc:"Logs, on stderr."`
+	Waitroom        Waitroom       `yaml:"waitroom" envPrefix:"WAITROOM_" doc:"Waiting rooms. Throttle values are what a new room starts with; operators change each room's own."`
+	Checkout        Checkout       `yaml:"checkout" envPrefix:"CHECKOUT_" doc:"Holds, orders and payments."`
+	Limits          Limits         `yaml:"limits" envPrefix:"LIMITS_" doc:"Protection against oversized and slow clients."`
+	Metrics         Metrics        `yaml:"metrics" envPrefix:"METRICS_" doc:"Prometheus metrics."`
+}
+
+// Role says which part of the system a process is.
+type Role string
+
+// The roles.
+const (
+	RoleAll      Role = "all"
+	RoleWaitroom Role = "waitroom"
+	RoleShop     Role = "shop"
+	RoleWorker   Role = "worker"
+)
+
+// Log configures logging.
+type Log struct {
+	Level  string `yaml:"level" env:"LEVEL" doc:"Least severe level shown: debug, info, warn or error."`
+	Format string `yaml:"format" env:"FORMAT" doc:"text or json."`
+}
+
+// Waitroom configures the waiting rooms.
+type Waitroom struct {
+	JoinsPerAddressPerMinute int           `yaml:"joins_per_address_per_minute" env:"JOINS_PER_ADDRESS_PER_MINUTE" doc:"Most new visitors per minute from one network address. 0: no limit."`
+	RatePerMinute            int           `yaml:"rate_per_minute" env:"RATE_PER_MINUTE" doc:"Most visitors admitted per minute."`
+	Burst                    int           `yaml:"burst" env:"BURST" doc:"Most visitors admitted at once after a quiet time."`
+	MaxShoppers              int           `yaml:"max_shoppers" env:"MAX_SHOPPERS" doc:"Most visitors in the shop at the same time."`
+	Lease                    time.Duration `yaml:"lease" env:"LEASE" doc:"How long an admitted visitor may shop."`
+	ClaimWindow              time.Duration `yaml:"claim_window" env:"CLAIM_WINDOW" doc:"How long a visitor whose turn came has to enter."`
+	Tick                     time.Duration `yaml:"tick" env:"TICK" doc:"How often a node looks whom to admit and tells visitors their place."`
+}
+
+// Checkout configures holds, orders and payments.
+type Checkout struct {
+	HoldTTL        time.Duration `yaml:"hold_ttl" env:"HOLD_TTL" doc:"How long chosen tickets stay held."`
+	MaxExtensions  int           `yaml:"max_extensions" env:"MAX_EXTENSIONS" doc:"How often a hold can be extended by hold_ttl."`
+	PayWithin      time.Duration `yaml:"pay_within" env:"PAY_WITHIN" doc:"How long an order waits for its payment."`
+	MaxPerBuyer    int           `yaml:"max_per_buyer" env:"MAX_PER_BUYER" doc:"Most tickets per visitor and event, where the event does not say otherwise."`
+	GatewayTimeout time.Duration `yaml:"gateway_timeout" env:"GATEWAY_TIMEOUT" doc:"How long one call to the payment gateway may take."`
+}
+
+// Limits protects against oversized and slow clients.
+type Limits struct {
+	BodyBytes            int64         `yaml:"body_bytes" env:"BODY_BYTES" doc:"Largest request body, in bytes. Imports by operators may be larger."`
+	HeaderTimeout        time.Duration `yaml:"header_timeout" env:"HEADER_TIMEOUT" doc:"How long a client may take to send a request's header."`
+	RequestTimeout       time.Duration `yaml:"request_timeout" env:"REQUEST_TIMEOUT" doc:"How long one request may take in all."`
+	WebSocketsPerAddress int           `yaml:"websockets_per_address" env:"WEBSOCKETS_PER_ADDRESS" doc:"Most open WebSockets from one network address to one process. 0: no limit."`
+}
+
+// Metrics configures the Prometheus endpoint.
+type Metrics struct {
+	Enabled bool   `yaml:"enabled" env:"ENABLED" doc:"Serve /metrics."`
+	Addr    string `yaml:"addr" env:"ADDR" doc:"Separate address for /metrics, host:port. Empty: on addr, beside everything else."`
+}
+
+// Default returns the configuration of a program that was told nothing.
+func Default() Config {
+	return Config{
+		Addr:           "127.0.0.1:8080",
+		Role:           RoleAll,
+		PaymentGateway: "sandbox",
+		ShutdownGrace:  20 * time.Second,
+		Log:            Log{Level: "info", Format: "text"},
+		Waitroom: Waitroom{
+			JoinsPerAddressPerMinute: 300,
+			RatePerMinute:            600,
+			Burst:                    50,
+			MaxShoppers:              500,
+			Lease:                    10 * time.Minute,
+			ClaimWindow:              time.Minute,
+			Tick:                     time.Second,
+		},
+		Checkout: Checkout{
+			HoldTTL:        10 * time.Minute,
+			MaxExtensions:  2,
+			PayWithin:      10 * time.Minute,
+			MaxPerBuyer:    6,
+			GatewayTimeout: 10 * time.Second,
+		},
+		Limits: Limits{
+			BodyBytes:      64 << 10,
+			HeaderTimeout:  10 * time.Second,
+			RequestTimeout: 30 * time.Second,
+		},
+		Metrics: Metrics{Enabled: true},
+	}
+}
+
+// EmbeddedRedis tells whether the program runs its own Redis.
+func (c *Config) EmbeddedRedis() bool { return !c.RedisURL.IsSet() }
+
+// EmbeddedPostgres tells whether the program runs its own PostgreSQL.
+func (c *Config) EmbeddedPostgres() bool { return !c.DatabaseURL.IsSet() }
+
+// Embedded tells whether the program runs at least one server of its own. It is
+// then a single node, and generated keys can live in its data folder.
+func (c *Config) Embedded() bool { return c.EmbeddedRedis() || c.EmbeddedPostgres() }

@@ -1,0 +1,161 @@
+package config
+
+import (
+	"crypto/ed25519"
+	"encoding/base64"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// minAdminToken is the shortest admin token accepted, in characters.
+const minAdminToken = 16
+
+// complete fills in what follows from other settings.
+func (c *Config) complete() {
+	if c.PublicURL == "" {
+		c.PublicURL = c.URLFor(c.Addr)
+	}
+	c.PublicURL = strings.TrimSuffix(c.PublicURL, "/")
+}
+
+// URLFor returns the URL of the program listening on addr as seen from this
+// machine: an address that means "all interfaces" becomes the loopback one.
+func (c *Config) URLFor(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return "http://" + addr
+	}
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
+
+// SigningSeeds returns the Ed25519 seeds of signing_key: the first signs, all
+// verify. None when it is empty.
+func (c *Config) SigningSeeds() ([][]byte, error) {
+	if !c.SigningKey.IsSet() {
+		return nil, nil
+	}
+	var seeds [][]byte
+	for i, text := range strings.Split(c.SigningKey.Reveal(), ",") {
+		seed, err := base64.RawURLEncoding.DecodeString(strings.TrimRight(strings.TrimSpace(text), "="))
+		if err != nil {
+			// The decoder's own error would show a byte of the key.
+			return nil, fmt.Errorf("key %d is not base64url", i+1)
+		}
+		if len(seed) != ed25519.SeedSize {
+			return nil, fmt.Errorf("key %d has %d bytes, not %d: use one that onsale keygen printed", i+1, len(seed), ed25519.SeedSize)
+		}
+		seeds = append(seeds, seed)
+	}
+	return seeds, nil
+}
+
+// validate reports everything that no process could work with.
+func (c *Config) validate(problems *Problems) {
+	checkAddress("addr", c.Addr, problems)
+	if u, err := url.Parse(c.PublicURL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+		problems.add("public_url: %q is not a web address such as https://tickets.example", c.PublicURL)
+	}
+	oneOf("role", c.Role, problems, RoleAll, RoleWaitroom, RoleShop, RoleWorker)
+	oneOf("payment_gateway", c.PaymentGateway, problems, "sandbox")
+	oneOf("log.level", c.Log.Level, problems, "debug", "info", "warn", "error")
+	oneOf("log.format", c.Log.Format, problems, "text", "json")
+	c.validateServers(problems)
+	for _, origin := range c.AllowedOrigins {
+		u, err := url.Parse(origin)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || origin != u.Scheme+"://"+u.Host || u.Host == "" {
+			problems.add("allowed_origins: %q is not an origin such as https://shop.example (no path)", origin)
+		}
+	}
+	if c.Metrics.Addr != "" {
+		checkAddress("metrics.addr", c.Metrics.Addr, problems)
+	}
+
+	within("shutdown_grace", c.ShutdownGrace, time.Second, time.Hour, problems)
+	within("waitroom.joins_per_address_per_minute", c.Waitroom.JoinsPerAddressPerMinute, 0, 1_000_000, problems)
+	within("waitroom.rate_per_minute", c.Waitroom.RatePerMinute, 1, 10_000_000, problems)
+	within("waitroom.burst", c.Waitroom.Burst, 1, 1_000_000, problems)
+	within("waitroom.max_shoppers", c.Waitroom.MaxShoppers, 1, 10_000_000, problems)
+	within("waitroom.lease", c.Waitroom.Lease, 10*time.Second, 24*time.Hour, problems)
+	within("waitroom.claim_window", c.Waitroom.ClaimWindow, 5*time.Second, time.Hour, problems)
+	within("waitroom.tick", c.Waitroom.Tick, 50*time.Millisecond, time.Minute, problems)
+	within("checkout.hold_ttl", c.Checkout.HoldTTL, 10*time.Second, 24*time.Hour, problems)
+	within("checkout.max_extensions", c.Checkout.MaxExtensions, 0, 100, problems)
+	within("checkout.pay_within", c.Checkout.PayWithin, 10*time.Second, 7*24*time.Hour, problems)
+	within("checkout.max_per_buyer", c.Checkout.MaxPerBuyer, 1, 1000, problems)
+	within("checkout.gateway_timeout", c.Checkout.GatewayTimeout, 100*time.Millisecond, 5*time.Minute, problems)
+	within("limits.body_bytes", c.Limits.BodyBytes, 1<<10, 64<<20, problems)
+	within("limits.header_timeout", c.Limits.HeaderTimeout, time.Second, 5*time.Minute, problems)
+	within("limits.request_timeout", c.Limits.RequestTimeout, time.Second, time.Hour, problems)
+	within("limits.websockets_per_address", c.Limits.WebSocketsPerAddress, 0, 1_000_000, problems)
+}
+
+// validateServers checks what belongs to the servers and the secrets. Its
+// messages never show a value, since each of them can hold a password.
+func (c *Config) validateServers(problems *Problems) {
+	if c.RedisURL.IsSet() {
+		u, err := url.Parse(c.RedisURL.Reveal())
+		if err != nil || !slices.Contains([]string{"redis", "rediss", "unix"}, u.Scheme) || u.Host == "" && u.Path == "" {
+			problems.add("redis_url: not an address such as redis://host:6379/0")
+		}
+	}
+	for name, secret := range map[string]Secret{"database_url": c.DatabaseURL, "database_read_url": c.DatabaseReadURL} {
+		// net/url cannot read several hosts with ports, nor PostgreSQL's key=value form.
+		text := secret.Reveal()
+		rest, ok := strings.CutPrefix(text, "postgres://")
+		if !ok {
+			rest, ok = strings.CutPrefix(text, "postgresql://")
+		}
+		if secret.IsSet() && (!ok || rest == "") && !strings.Contains(text, "=") {
+			problems.add("%s: not an address such as postgres://user:password@host:5432/name", name)
+		}
+	}
+	if c.EmbeddedPostgres() && c.DatabaseReadURL.IsSet() {
+		problems.add("database_read_url: a replica needs its primary: set database_url too")
+	}
+	switch {
+	case c.AdminToken.IsSet() && len([]rune(c.AdminToken.Reveal())) < minAdminToken:
+		problems.add("admin_token: shorter than %d characters", minAdminToken)
+	case !c.AdminToken.IsSet() && !c.Embedded():
+		problems.add("admin_token (%sADMIN_TOKEN) is required when redis_url and database_url are set", EnvPrefix)
+	}
+	if _, err := c.SigningSeeds(); err != nil {
+		problems.add("signing_key: %v", err)
+	} else if !c.SigningKey.IsSet() && !c.Embedded() {
+		problems.add("signing_key (%sSIGNING_KEY) is required when redis_url and database_url are set: onsale keygen prints one", EnvPrefix)
+	}
+}
+
+func checkAddress(name, addr string, problems *Problems) {
+	_, port, err := net.SplitHostPort(addr)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		problems.add("%s: %q is not an address such as 127.0.0.1:8080", name, addr)
+	}
+}
+
+func oneOf[T ~string](name string, value T, problems *Problems, allowed ...T) {
+	if slices.Contains(allowed, value) {
+		return
+	}
+	texts := make([]string, len(allowed))
+	for i, text := range allowed {
+		texts[i] = string(text)
+	}
+	problems.add("%s: %q is not one of: %s", name, value, strings.Join(texts, ", "))
+}
+
+func within[T int | int64 | time.Duration](name string, value, low, high T, problems *Problems) {
+	if value < low || value > high {
+		problems.add("%s: %v is not between %v and %v", name, value, low, high)
+	}
+}
