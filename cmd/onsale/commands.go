@@ -1,0 +1,13 @@
+package main
+
+import "github.com/spf13/cobra"
+
+// commands returns all subcommands.
+func commands(environ []string) []*cobra.Command {
+	return []*cobra.Command{
+		newDemoCommand(environ),
+		newCheckConfigCommand(environ),
+		newKeygenCommand(),
+		newVersionCommand(),
+	}
+}
