@@ -25,7 +25,7 @@ func Compose(e NewEvent, ids func() string) (*Layout, []byte, error) {
 	if err := r.err("the event"); err != nil {
 		return nil, nil, err
 	}
-	h := house{event: &e, layout: &Layout{
+	h := house{event: &e, placed: make(map[*Area]bool), layout: &Layout{
 		Event: ids(), EventName: e.Name, Status: e.Status, Currency: e.Currency, MaxPerBuyer: e.MaxPerBuyer,
 	}}
 	h.tiers(ids)
@@ -50,6 +50,7 @@ type house struct {
 	tierOf map[string]int // category → index into layout.Tiers
 	areaOf []int          // index of event.Areas → index into layout.Tiers
 	drawn  []viewSection
+	placed map[*Area]bool // shapes and texts of the plan that a standing area replaces
 }
 
 // tiers makes one tier per category that seats have and one per area, the most
@@ -235,12 +236,18 @@ func (h *house) areaNamed(name string) (rectangle, bool) {
 		return rectangle{}, false
 	}
 	for _, z := range h.event.Plan.Zones {
-		for _, a := range z.Areas {
-			if a.Label != "" && strings.EqualFold(a.Label, name) {
-				var b bounds
-				b.area(a)
-				return b.rectangle(), b.some
+		for i := range z.Areas {
+			a := &z.Areas[i]
+			if a.Label == "" || !strings.EqualFold(a.Label, name) || h.placed[a] {
+				continue
 			}
+			var b bounds
+			b.area(*a)
+			h.placed[a] = true
+			if i+1 < len(z.Areas) && z.Areas[i+1].Text == a.Label {
+				h.placed[&z.Areas[i+1]] = true
+			}
+			return b.rectangle(), b.some
 		}
 	}
 	return rectangle{}, false

@@ -162,9 +162,11 @@ func (h *house) view() ([]byte, error) {
 	if plan := h.event.Plan; plan != nil {
 		width, height = plan.Width, plan.Height
 		for _, z := range plan.Zones {
-			for _, a := range z.Areas {
-				areas = append(areas, a)
-				b.area(a)
+			for i := range z.Areas {
+				if a := &z.Areas[i]; !h.placed[a] {
+					areas = append(areas, *a)
+					b.area(*a)
+				}
 			}
 			for _, row := range z.Rows {
 				for _, s := range row.Seats {
