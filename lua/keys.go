@@ -5,8 +5,8 @@ import "strconv"
 // Every Redis key of onsale is built here. All keys of one event share the hash
 // tag {event}, so that each script touches one Redis Cluster slot.
 
-// RoomsKey is the set of events whose rooms are ticked. It has no TTL: a room
-// leaves it when it closes for good.
+// RoomsKey is the set of events that have a room. It has no TTL: it lives as
+// long as the rooms do.
 const RoomsKey = "wr:rooms"
 
 // RoomKey is the hash with a room's state, throttle, bucket and counters. No
@@ -32,8 +32,13 @@ func GoneKey(event string) string { return "wr:{" + event + "}:gone" }
 // expires with the minute. addr is a digest, never the address itself.
 func JoinsKey(event, addr string) string { return "wr:{" + event + "}:joins:" + addr }
 
-// AdmittedChannel carries the visitors admitted in one batch.
-func AdmittedChannel(event string) string { return "wr:{" + event + "}:admitted" }
+// RoomChannel carries what changed in a room: "a <visitor>…" for those admitted
+// in one batch, "v <visitor>…" for visitors whose state changed otherwise, "r"
+// for the room itself. Messages may be lost; every node looks anyway.
+func RoomChannel(event string) string { return "wr:{" + event + "}:news" }
+
+// RoomChannels is the pattern that matches every RoomChannel.
+const RoomChannels = "wr:{*}:news"
 
 // StatusKey is the string with one byte per ticket: A, H, S or X.
 func StatusKey(event string) string { return "inv:{" + event + "}:status" }

@@ -2,6 +2,7 @@ package pass
 
 import (
 	"crypto/ed25519"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -110,6 +111,15 @@ func (k *KeySet) GoString() string { return k.String() }
 
 // LogValue keeps seeds out of logs.
 func (k *KeySet) LogValue() slog.Value { return slog.StringValue(k.String()) }
+
+// Pseudonym returns 16 characters that stand for text and cannot be traced back
+// to it without the signing key. All nodes that share the KeySet agree on it.
+func (k *KeySet) Pseudonym(text string) string {
+	mac := hmac.New(sha256.New, k.keys[0].private.Seed())
+	mac.Write([]byte("pseudonym\n"))
+	mac.Write([]byte(text))
+	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:12])
+}
 
 var errUnknownKey = errors.New("kid names no key of this set")
 

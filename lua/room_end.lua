@@ -1,0 +1,36 @@
+-- room_end: a visitor goes, because they want to or because they have bought.
+--
+-- KEYS
+--   1-5 as in room_prelude
+-- ARGV
+--   1 channel   2 visitor   3 'l' left or 'd' done
+-- RETURNS
+--   the reply of room_prelude; code 1, -1 no such room, -5 unknown visitor
+-- INVARIANTS
+--   A slot is freed once. Leaving ends a wait or a turn and changes nothing
+--   after the end. Done ends a turn, also one whose time ran out meanwhile,
+--   and never touches a visitor who waits anew.
+-- COMPLEXITY
+--   O(log n).
+
+local visitor, letter = ARGV[2], ARGV[3]
+local epoch = tonumber(redis.call('HGET', ROOM, 'epoch') or '0')
+if epoch == 0 then return { -1 } end
+local v = find(visitor)
+if v.state == UNKNOWN then return { -5 } end
+
+if v.letter == 'r' or v.letter == 's' then
+  if v.stale and letter == 'l' then letter = v.letter == 'r' and 'x' or 'e' end
+  drop(visitor, v, letter)
+elseif letter == 'd' then
+  if v.state ~= EXPIRED then return reply(1, v, visitor, epoch) end
+  drop(visitor, v, 'd')
+elseif v.state == WAITING or v.state == IN_LOBBY then
+  redis.call('ZREM', v.state == WAITING and QUEUE or LOBBY, visitor)
+  redis.call('HSET', TURNS, visitor, turn_text('l', v.place, 0, 0, 0))
+  v.state = LEFT
+else
+  return reply(1, v, visitor, epoch)
+end
+redis.call('PUBLISH', CHANNEL, 'v ' .. visitor)
+return reply(1, v, visitor, epoch)
