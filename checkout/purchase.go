@@ -1,0 +1,333 @@
+package checkout
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/mail"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"onsale/checkout/payment"
+	"onsale/internal/fault"
+)
+
+// The steps of a purchase, in order, as reported to Deps.Step. A crash right
+// after any of them must end well.
+const (
+	StepPinned     = "pinned"     // the hold is kept for the order
+	StepOrdered    = "ordered"    // the order and its claims are committed
+	StepBegun      = "begun"      // the attempt to pay is recorded
+	StepAuthorised = "authorised" // the gateway answered; nothing is recorded yet
+	StepCommitted  = "committed"  // the sale is committed
+	StepSettled    = "settled"    // Redis knows about the sale
+	StepCaptured   = "captured"   // the gateway took the money; nothing is recorded yet
+	StepFulfilled  = "fulfilled"  // codes are issued
+)
+
+// Steps lists them for tests.
+var Steps = []string{
+	StepPinned, StepOrdered, StepBegun, StepAuthorised, StepCommitted, StepSettled, StepCaptured, StepFulfilled,
+}
+
+// pinSlack is how much longer a hold is kept than its order has time to pay,
+// so that the order's end, not the hold's, decides.
+const pinSlack = 2 * time.Minute
+
+// sideEffect bounds what is done on the way for the sake of Redis; the
+// auditor repairs what did not get done.
+const sideEffect = time.Second
+
+// OrderRequest turns a hold into an order.
+type OrderRequest struct {
+	Event, Visitor, Hold string
+	Buyer                Buyer
+}
+
+// CreateOrder claims the hold's tickets durably and starts the time to pay.
+// Repeating it with the same key, or for the same hold, returns the same order.
+func (s *Service) CreateOrder(ctx context.Context, k Key, r OrderRequest) (Order, error) {
+	if err := checkKey(k); err != nil {
+		return Order{}, err
+	}
+	if err := r.Buyer.check(); err != nil {
+		return Order{}, err
+	}
+	layout, err := s.onSale(ctx, r.Event)
+	if err != nil {
+		return Order{}, err
+	}
+	held, err := s.holds.Pin(ctx, r.Event, r.Visitor, r.Hold, s.opts.PayWithin+pinSlack)
+	if fault.Is(err, fault.HoldLapsed) {
+		// Redis may have lost or settled a hold whose order exists: the order
+		// store knows. It answers with that order, or that there is none.
+		held, err = HeldTickets{ID: r.Hold}, nil
+	}
+	if err != nil {
+		return Order{}, err
+	}
+	s.step(StepPinned)
+	id, err := newID()
+	if err != nil {
+		return Order{}, err
+	}
+	o, err := s.orders.CreateOrder(ctx, k, NewOrder{
+		ID: id, Event: r.Event, Visitor: r.Visitor, Hold: r.Hold, Ordinals: held.Ordinals, Currency: layout.Currency,
+		Buyer: r.Buyer, PayWithin: s.opts.PayWithin, MaxPerBuyer: layout.MaxPerBuyer, Gateway: s.gateway.Name(),
+	})
+	if err != nil {
+		s.refused(ctx, r, held, err)
+		return Order{}, describeTaken(err, layout)
+	}
+	if o.ID == id {
+		s.metrics.orders.Inc()
+		s.step(StepOrdered)
+	}
+	return o, nil
+}
+
+// refused cleans up after an order that the order store did not take.
+func (s *Service) refused(ctx context.Context, r OrderRequest, held HeldTickets, cause error) {
+	if fault.Is(cause, fault.Unavailable) || fault.Is(cause, fault.KeyInFlight) || len(held.Ordinals) == 0 {
+		return // the outcome is open, or an order has the hold
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sideEffect)
+	defer cancel()
+	err := s.holds.Unpin(ctx, r.Event, r.Visitor, r.Hold, s.opts.HoldTTL)
+	if taken, ok := takenOf(cause); ok && err == nil {
+		// Postgres knows better than Redis: mend the inventory on the way.
+		err = errors.Join(
+			s.holds.Release(ctx, r.Event, r.Visitor, r.Hold),
+			s.inventory.Repair(ctx, r.Event, taken))
+	}
+	if err != nil {
+		s.log.WarnContext(ctx, "the hold of a refused order was left to lapse", slog.String("hold", r.Hold), slog.Any("error", err))
+	}
+}
+
+// Order returns an order.
+func (s *Service) Order(ctx context.Context, id string) (Order, error) {
+	return s.orders.Order(ctx, id)
+}
+
+// OpenOrderFor finds the visitor's order that has the ticket.
+func (s *Service) OpenOrderFor(ctx context.Context, ticket, visitor string) (Order, error) {
+	return s.orders.OpenOrderFor(ctx, ticket, visitor)
+}
+
+// Orders lists orders for operators.
+func (s *Service) Orders(ctx context.Context, q OrderQuery) (OrderPage, error) {
+	return s.orders.Orders(ctx, q)
+}
+
+// Pay authorises the order's total and commits the sale. The answer is the
+// order: paid, declined (pay again with another method), awaiting_payment with
+// a next action, or payment_unknown while the gateway's answer is looked up.
+// GatewayUnavailable means that nothing was charged.
+func (s *Service) Pay(ctx context.Context, k Key, order, method string) (Order, error) {
+	if err := checkKey(k); err != nil {
+		return Order{}, err
+	}
+	if err := s.gateway.CheckMethod(method); err != nil {
+		return Order{}, fault.Wrap(err, fault.Invalid, "method: the gateway %s does not know it", s.gateway.Name())
+	}
+	o, p, answered, err := s.orders.BeginPayment(ctx, k, order, method, s.gateway.Name())
+	if err != nil || answered {
+		return o, err
+	}
+	s.step(StepBegun)
+
+	// From here on the attempt is the system's: a client that hangs up must
+	// not leave it half done, though the settle job would finish it anyway.
+	ctx = context.WithoutCancel(ctx)
+	result, err := s.authorise(ctx, o, p, method)
+	if err != nil {
+		return s.unclear(ctx, k, o, p, err)
+	}
+	s.step(StepAuthorised)
+	return s.conclude(ctx, &k, o, p, result)
+}
+
+func (s *Service) authorise(ctx context.Context, o Order, p Payment, method string) (payment.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.opts.GatewayTimeout)
+	defer cancel()
+	return s.gateway.Authorise(ctx, payment.Charge{
+		Key: p.ID, Order: o.ID, Amount: p.Amount.Amount, Currency: p.Amount.Currency, Method: method,
+	})
+}
+
+// unclear asks the gateway what became of an attempt whose answer was lost.
+func (s *Service) unclear(ctx context.Context, k Key, o Order, p Payment, cause error) (Order, error) {
+	s.log.WarnContext(ctx, "the gateway did not answer; looking the payment up",
+		slog.String("payment", p.ID), slog.Any("error", cause))
+	result, err := s.lookup(ctx, p.ID)
+	switch {
+	case err == nil:
+		return s.conclude(ctx, &k, o, p, result)
+	case errors.Is(err, payment.ErrNotFound):
+		if err := s.neverArrived(ctx, p); err != nil {
+			break
+		}
+		o, err = s.orders.FailPayment(ctx, &k, p.ID, "the gateway could not be reached")
+		if err != nil {
+			break
+		}
+		s.metrics.payments.WithLabelValues("failed").Inc()
+		return Order{}, fault.Wrap(cause, fault.GatewayUnavailable,
+			"the payment gateway could not be reached; nothing was charged and your tickets are still yours until %s",
+			o.PayBy.Format(time.RFC3339)).After(2 * time.Second)
+	}
+	// Still unknown: the settle job goes on asking; the page shows the state.
+	s.metrics.payments.WithLabelValues("unknown").Inc()
+	return s.orders.Order(ctx, o.ID)
+}
+
+func (s *Service) lookup(ctx context.Context, key string) (payment.Result, error) {
+	ctx, cancel := context.WithTimeout(ctx, s.opts.GatewayTimeout)
+	defer cancel()
+	return s.gateway.Lookup(ctx, key)
+}
+
+// neverArrived makes sure that an attempt the gateway has not seen stays
+// without effect, even if it is still on its way.
+func (s *Service) neverArrived(ctx context.Context, p Payment) error {
+	ctx, cancel := context.WithTimeout(ctx, s.opts.GatewayTimeout)
+	defer cancel()
+	return s.gateway.Void(ctx, p.ID)
+}
+
+// conclude records what the gateway said. k is nil when a job does it.
+func (s *Service) conclude(ctx context.Context, k *Key, o Order, p Payment, r payment.Result) (Order, error) {
+	s.metrics.payments.WithLabelValues(string(r.State)).Inc()
+	switch r.State {
+	case payment.Authorised, payment.Captured:
+		done, err := s.orders.CommitSale(ctx, k, p.ID)
+		if err != nil {
+			if taken, ok := takenOf(err); ok {
+				s.repair(ctx, o.Event, taken)
+				layout, lerr := s.catalog.Layout(ctx, o.Event)
+				if lerr != nil {
+					return Order{}, err
+				}
+				f := describeTaken(err, layout)
+				return Order{}, fault.Wrap(f, fault.TicketsTaken,
+					"your time to pay was over and somebody else has the tickets now; the payment is being given back").
+					With("taken", ticketIDs(o, taken))
+			}
+			return Order{}, err
+		}
+		s.step(StepCommitted)
+		s.metrics.sold.Add(float64(len(done.Items)))
+		s.settle(ctx, done, Sold)
+		s.step(StepSettled)
+		return done, nil
+	case payment.Declined:
+		return s.orders.DeclinePayment(ctx, k, p.ID, r.Reason)
+	case payment.RequiresAction:
+		return s.orders.RequireAction(ctx, k, p.ID, r.ActionURL)
+	case payment.Voided:
+		return s.orders.FailPayment(ctx, k, p.ID, "the payment was cancelled")
+	}
+	return Order{}, fmt.Errorf("checkout: the gateway reports state %q", r.State)
+}
+
+// Cancel gives an unpaid order up: its tickets are for sale again.
+func (s *Service) Cancel(ctx context.Context, order string) (Order, error) {
+	o, err := s.orders.CancelOrder(ctx, order, "cancelled by the buyer")
+	if err != nil {
+		return Order{}, err
+	}
+	s.settle(ctx, o, Available)
+	return o, nil
+}
+
+// RefundOrder takes a paid order back and starts the refund of its money.
+func (s *Service) RefundOrder(ctx context.Context, order, reason, actor string) (Order, error) {
+	o, err := s.orders.RefundOrder(ctx, order, reason, actor)
+	if err != nil {
+		return Order{}, err
+	}
+	s.settle(ctx, o, Available)
+	return o, nil
+}
+
+// settle tells the live inventory what was decided. It may fail: Redis is not
+// the truth, and the auditor compares the two.
+func (s *Service) settle(ctx context.Context, o Order, to TicketState) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sideEffect)
+	defer cancel()
+	bought := 0
+	switch {
+	case to == Sold:
+		bought = len(o.Items)
+	case o.Status == Refunded:
+		bought = -len(o.Items)
+	}
+	err := s.holds.Settle(ctx, Settlement{
+		Event: o.Event, Visitor: o.Visitor, Hold: o.Hold, Ordinals: o.Ordinals(), To: to, Bought: bought,
+	})
+	if err != nil {
+		s.log.WarnContext(ctx, "the live inventory will be repaired by the auditor",
+			slog.String("order", o.ID), slog.Any("error", err))
+	}
+}
+
+func (s *Service) repair(ctx context.Context, event string, ordinals []int) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sideEffect)
+	defer cancel()
+	if err := s.inventory.Repair(ctx, event, ordinals); err != nil {
+		s.log.WarnContext(ctx, "the live inventory will be repaired by the auditor",
+			slog.String("event", event), slog.Any("error", err))
+	}
+}
+
+func ticketIDs(o Order, ordinals []int) []string {
+	wanted := make(map[int]bool, len(ordinals))
+	for _, n := range ordinals {
+		wanted[n] = true
+	}
+	var ids []string
+	for i := range o.Items {
+		if wanted[o.Items[i].Ordinal] {
+			ids = append(ids, o.Items[i].Ticket)
+		}
+	}
+	return ids
+}
+
+func checkKey(k Key) error {
+	switch n := len(k.Value); {
+	case n == 0:
+		return fault.New(fault.KeyMissing, "send an Idempotency-Key header, a fresh random value per purchase step")
+	case n > 255:
+		return fault.New(fault.Invalid, "Idempotency-Key is longer than 255 bytes")
+	}
+	for _, r := range k.Value {
+		if r < 0x20 || r > 0x7e {
+			return fault.New(fault.Invalid, "Idempotency-Key must be printable ASCII")
+		}
+	}
+	return nil
+}
+
+// check bounds what a buyer tells about themselves.
+func (b Buyer) check() error {
+	switch {
+	case strings.TrimSpace(b.Name) == "" || utf8.RuneCountInString(b.Name) > 200 || !utf8.ValidString(b.Name):
+		return fault.New(fault.Invalid, "buyer.name must have 1 to 200 characters")
+	case hasControl(b.Name):
+		return fault.New(fault.Invalid, "buyer.name must not have control characters")
+	case len(b.Email) > 254:
+		return fault.New(fault.Invalid, "buyer.email is longer than 254 bytes")
+	}
+	if a, err := mail.ParseAddress(b.Email); err != nil || a.Address != b.Email {
+		return fault.New(fault.Invalid, "buyer.email must be an e-mail address")
+	}
+	return nil
+}
+
+func hasControl(s string) bool {
+	return strings.ContainsFunc(s, func(r rune) bool { return r < 0x20 || r == 0x7f })
+}
