@@ -7,6 +7,8 @@ func commands(environ []string) []*cobra.Command {
 	return []*cobra.Command{
 		newDemoCommand(environ),
 		newCheckConfigCommand(environ),
+		newMigrateCommand(environ),
+		newImportCommand(environ),
 		newKeygenCommand(),
 		newVersionCommand(),
 	}

@@ -22,140 +22,161 @@ import (
 	"onsale/internal/fault"
 )
 
-// openDatabase finds the database that a command works on, starting the embedded
-// one when none is configured. release undoes that.
-type openDatabase func(cmd *cobra.Command) (databaseURL string, release func(), err error)
-
-// importTimeout bounds an import, the migration before it included.
-const importTimeout = 5 * time.Minute
-
 // mostFileBytes bounds the files that are read, like catalog does.
 const mostFileBytes = 64 << 20
 
-func newImportCommand(open openDatabase) *cobra.Command {
+const databaseHelp = `
+
+The database is the configured one (ONSALE_DATABASE_URL), else the embedded one
+in the data folder of "onsale demo", which may be running.`
+
+func newImportCommand(environ []string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import",
 		Short: "Bring seating plans and events into the database",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(
-		&cobra.Command{
-			Use:   "plan FILE",
-			Short: "Import a seating plan (pretix seating-plan JSON; - reads standard input)",
-			Args:  cobra.ExactArgs(1),
-			RunE: func(cmd *cobra.Command, args []string) error {
-				return importPlan(cmd, open, args[0])
-			},
-		},
-		&cobra.Command{
-			Use:   "event FILE",
-			Short: "Create an event on a plan, with prices and a waiting room (JSON or YAML)",
-			Args:  cobra.ExactArgs(1),
-			RunE: func(cmd *cobra.Command, args []string) error {
-				return importEvent(cmd, open, args[0])
-			},
-		},
-		&cobra.Command{
-			Use:   "demo",
-			Short: "Create the demo's theatre, arena and club, as far as they are missing",
-			Args:  cobra.NoArgs,
-			RunE: func(cmd *cobra.Command, _ []string) error {
-				return withStore(cmd, open, func(ctx context.Context, store *pgstore.Store) error {
-					events, created, err := catalog.SeedDemo(ctx, store, time.Now())
-					if err != nil {
-						return err
-					}
-					for _, e := range events {
-						printEvent(cmd.OutOrStdout(), e)
-					}
-					_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d created, %d were there\n", created, len(events)-created)
-					return err
-				})
-			},
-		},
-	)
+	cmd.AddCommand(newImportPlanCommand(environ), newImportEventCommand(environ), newImportDemoCommand(environ))
 	return cmd
 }
 
-func importPlan(cmd *cobra.Command, open openDatabase, path string) error {
-	began := time.Now()
+func newImportPlanCommand(environ []string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "plan FILE",
+		Short: "Import a seating plan: pretix seating-plan JSON",
+		Long: "Import a seating plan in pretix' JSON format (\"-\" reads standard input).\n\n" +
+			"What is odd but harmless is noted; what could sell one seat twice is refused,\n" +
+			"all problems at once, each with its place in the file." + databaseHelp,
+		Args: oneFile,
+	}
+	onDatabase(cmd, environ, func(ctx context.Context, databaseURL string, args []string) error {
+		began, path := time.Now(), args[0]
+		plan, err := readPlan(cmd, path)
+		if err != nil {
+			return err
+		}
+		return withStore(ctx, cmd, databaseURL, func(store *pgstore.Store) error {
+			id, isNew, err := store.ImportPlan(ctx, plan)
+			if err != nil {
+				return explain(path, err)
+			}
+			printPlan(cmd.OutOrStdout(), plan)
+			state := "imported"
+			if !isNew {
+				state = "was there before"
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s in %.1f s\nplan: %s\n", state, time.Since(began).Seconds(), id)
+			return err
+		})
+	})
+	return cmd
+}
+
+func newImportEventCommand(environ []string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "event FILE",
+		Short: "Create an event with its prices and its waiting room: JSON or YAML",
+		Long: "Create an event on a plan, with prices per category, general-admission areas and a\n" +
+			"waiting room, from a JSON or YAML file (\"-\" reads standard input).\n\n" +
+			"Its \"plan\" is a seating-plan file beside it, the id or name of an imported plan, or\n" +
+			"the plan itself." + databaseHelp,
+		Args: oneFile,
+	}
+	onDatabase(cmd, environ, func(ctx context.Context, databaseURL string, args []string) error {
+		began, path := time.Now(), args[0]
+		event, err := readEvent(cmd, path)
+		if err != nil {
+			return err
+		}
+		return withStore(ctx, cmd, databaseURL, func(store *pgstore.Store) error {
+			created, err := store.CreateEvent(ctx, event)
+			if err != nil {
+				return explain(path, err)
+			}
+			printEvent(cmd.OutOrStdout(), created)
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "imported in %.1f s\nevent: %s\n", time.Since(began).Seconds(), created.ID)
+			return err
+		})
+	})
+	return cmd
+}
+
+func newImportDemoCommand(environ []string) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "demo",
+		Short: "Create the demo's theatre, arena and club, as far as they are missing",
+		Long:  "Create the demo's theatre, arena and club, as far as they are missing." + databaseHelp,
+		Args:  noArgs,
+	}
+	onDatabase(cmd, environ, func(ctx context.Context, databaseURL string, _ []string) error {
+		return withStore(ctx, cmd, databaseURL, func(store *pgstore.Store) error {
+			events, created, err := catalog.SeedDemo(ctx, store, time.Now())
+			if err != nil {
+				return err
+			}
+			for _, e := range events {
+				printEvent(cmd.OutOrStdout(), e)
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "%d created, %d were there\n", created, len(events)-created)
+			return err
+		})
+	})
+	return cmd
+}
+
+// oneFile wants exactly one argument.
+func oneFile(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 {
+		return usageError{"import " + cmd.Name(), fmt.Errorf("one file is expected, not %d arguments", len(args))}
+	}
+	return nil
+}
+
+func readPlan(cmd *cobra.Command, path string) (*catalog.Plan, error) {
 	doc, err := readFile(cmd, path)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	plan, notices, err := catalog.ParsePlan(doc)
 	printNotices(cmd.ErrOrStderr(), path, notices)
 	if err != nil {
-		return explain(path, err)
+		return nil, explain(path, err)
 	}
-	return withStore(cmd, open, func(ctx context.Context, store *pgstore.Store) error {
-		id, isNew, err := store.ImportPlan(ctx, plan)
-		if err != nil {
-			return explain(path, err)
-		}
-		printPlan(cmd.OutOrStdout(), plan)
-		state := "imported"
-		if !isNew {
-			state = "was there before"
-		}
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s in %.1f s\nplan: %s\n", state, time.Since(began).Seconds(), id)
-		return err
-	})
+	return plan, nil
 }
 
-func importEvent(cmd *cobra.Command, open openDatabase, path string) error {
-	began := time.Now()
+// readEvent reads an event and the plan it names, when that is a file beside it.
+func readEvent(cmd *cobra.Command, path string) (catalog.NewEvent, error) {
 	doc, err := readFile(cmd, path)
 	if err != nil {
-		return err
+		return catalog.NewEvent{}, err
 	}
 	if doc, err = toJSON(doc); err != nil {
-		return fmt.Errorf("%s: %w", path, err)
+		return catalog.NewEvent{}, fmt.Errorf("%s: %w", path, err)
 	}
 	event, notices, err := catalog.ParseEvent(doc)
 	printNotices(cmd.ErrOrStderr(), path, notices)
 	if err != nil {
-		return explain(path, err)
+		return event, explain(path, err)
 	}
-	// A plan may be a file beside the event's; else it is the name or id of an
-	// imported one.
-	if event.Plan == nil && event.PlanRef != "" {
-		file := event.PlanRef
-		if !filepath.IsAbs(file) {
-			file = filepath.Join(filepath.Dir(path), file)
-		}
-		planDoc, err := readFile(cmd, file)
-		switch {
-		case err == nil:
-			event.Plan, notices, err = catalog.ParsePlan(planDoc)
-			printNotices(cmd.ErrOrStderr(), file, notices)
-			if err != nil {
-				return explain(file, err)
-			}
-		case !errors.Is(err, os.ErrNotExist):
-			return err
-		}
+	if event.PlanRef == "" {
+		return event, nil
 	}
-	return withStore(cmd, open, func(ctx context.Context, store *pgstore.Store) error {
-		created, err := store.CreateEvent(ctx, event)
-		if err != nil {
-			return explain(path, err)
-		}
-		printEvent(cmd.OutOrStdout(), created)
-		_, err = fmt.Fprintf(cmd.OutOrStdout(), "imported in %.1f s\nevent: %s\n", time.Since(began).Seconds(), created.ID)
-		return err
-	})
+	file := event.PlanRef
+	if !filepath.IsAbs(file) {
+		file = filepath.Join(filepath.Dir(path), file)
+	}
+	plan, err := readPlan(cmd, file)
+	if errors.Is(err, os.ErrNotExist) {
+		return event, nil // the name or id of an imported plan
+	}
+	event.Plan = plan
+	return event, err
 }
 
 // withStore migrates the database and runs f on its catalog.
-func withStore(cmd *cobra.Command, open openDatabase, f func(context.Context, *pgstore.Store) error) error {
-	ctx, cancel := context.WithTimeout(cmd.Context(), importTimeout)
-	defer cancel()
-	databaseURL, release, err := open(cmd)
-	if err != nil {
-		return err
-	}
-	defer release()
+func withStore(ctx context.Context, cmd *cobra.Command, databaseURL string, f func(*pgstore.Store) error) error {
 	if err := pgstore.Migrate(ctx, databaseURL, logTo(cmd)); err != nil {
 		return err
 	}
@@ -164,7 +185,7 @@ func withStore(cmd *cobra.Command, open openDatabase, f func(context.Context, *p
 		return err
 	}
 	defer pool.Close()
-	return f(ctx, pgstore.New(pool, nil))
+	return f(pgstore.New(pool, nil))
 }
 
 func logTo(cmd *cobra.Command) *slog.Logger {
