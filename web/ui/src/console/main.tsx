@@ -1,1 +1,314 @@
-export {};
+import './console.css';
+import { signal, useSignal } from '@preact/signals';
+import type { ComponentChildren, ComponentType, VNode } from 'preact';
+import { useEffect, useRef } from 'preact/hooks';
+import { type AdminRoom, type AuditEntry, type Order, type RoomAction, type Throttle, adminAudit, adminOrders, patchRoom, refundOrder, roomAction } from '../api';
+import { moneyText } from '../money';
+import { Chip, Notice, dateText, mount, newKey, number, plural, problemText } from '../page';
+import type ChartType from './chart';
+import { effectOf, minutesText } from './effect';
+import * as live from './live';
+
+const chosen = signal('');
+const view = signal<'room' | 'orders' | 'audit'>('room');
+const notice = signal<{ tone: 'good' | 'bad'; text: string; undo?: () => void } | null>(null);
+const Chart = signal<{ C: typeof ChartType } | null>(null);
+
+function Login(): VNode {
+  const t = useSignal('');
+  return (
+    <form class="login card panel stack" onSubmit={(e) => { e.preventDefault(); void live.signIn(t.value.trim()); }}>
+      <h1>Console</h1>
+      <label class="field">Admin token<input type="password" autocomplete="current-password" required value={t.value} onInput={(e) => { t.value = e.currentTarget.value; }} /></label>
+      <p class="small soft">The server prints it when it starts. It is kept until this tab is closed.</p>
+      {live.failure.value && <Notice tone="bad" alert>{live.failure.value}</Notice>}
+      <button class="primary">Sign in</button>
+    </form>
+  );
+}
+
+const stateTone = { open: 'good', lobby: 'warn', paused: 'warn', scheduled: '', closed: 'bad' } as const;
+const reasonText = { paused: 'paused', shop_unavailable: 'shop not answering', sold_out: 'sold out', full: 'shop full', closed: 'closed' } as const;
+const stateText = (r: AdminRoom): string => (r.reason && r.reason !== r.state ? `${r.state}, ${reasonText[r.reason] ?? r.reason}` : r.state);
+
+function Rooms(): VNode {
+  return (
+    <nav aria-label="Rooms" class="rooms stack">
+      {live.rooms.value.map((r) => (
+        <button key={r.event} class="card" aria-current={r.event === chosen.value && view.value === 'room' ? 'true' : undefined} onClick={() => { chosen.value = r.event; view.value = 'room'; }}>
+          <strong>{r.name}</strong><Chip tone={stateTone[r.state]}>{r.state}</Chip>
+          <span class="soft small num">{number(r.waiting)} waiting</span><span class="soft small num">{r.tickets ? `${number(r.tickets.available)} left` : ''}</span>
+        </button>
+      ))}
+      {!live.rooms.value.length && <p class="soft">No rooms yet.</p>}
+    </nav>
+  );
+}
+
+/** Runs an operator's action and says how it ended. */
+async function act(done: string, f: () => Promise<unknown>, undo?: () => void): Promise<boolean> {
+  try {
+    const r = await f();
+    if (r && typeof r === 'object' && 'event' in r && 'throttle' in r) live.changed(r as AdminRoom);
+    notice.value = { tone: 'good', text: done, undo };
+    return true;
+  } catch (e) {
+    notice.value = { tone: 'bad', text: problemText(e) };
+    return false;
+  }
+}
+
+function Tile({ name, children }: { name: string; children: ComponentChildren }): VNode {
+  return <div class="card"><dt>{name}</dt><dd>{children}</dd></div>;
+}
+
+function Room({ r }: { r: AdminRoom }): VNode {
+  const h = live.history.get(r.event) ?? [], times = h.map((s) => s.at), all = live.shop.value, shopTimes = all.map((s) => s.at);
+  const C = Chart.value?.C as ComponentType<Parameters<typeof ChartType>[0]> | undefined;
+  return (
+    <div class="stack">
+      <div class="row between"><h1>{r.name}</h1><span class="row"><Chip tone={stateTone[r.state]}>{stateText(r)}</Chip><a href={`/queue/${r.event}`}>Queue page</a><a href={`/events/${r.event}`}>Event page</a></span></div>
+      <Actions r={r} />
+      <dl class="tiles">
+        <Tile name="Waiting">{number(r.waiting)}</Tile>
+        <Tile name="Their turn">{number(r.ready)}</Tile>
+        <Tile name="Shopping">{number(r.shopping)}</Tile>
+        <Tile name="Let in, last minute">{number(r.admitted_last_minute)}</Tile>
+        <Tile name="Wait now">{r.wait ? `${minutesText(r.wait.low_s / 60).replace('under a minute', '<1 min').replace(' min', '')}–${minutesText(Math.max(60, r.wait.high_s) / 60)}` : '–'}</Tile>
+        {r.tickets && <Tile name="Tickets left">{number(r.tickets.available)}</Tile>}
+        {r.tickets && <Tile name="Held">{number(r.tickets.held)}</Tile>}
+        {r.tickets && <Tile name="Sold">{number(r.tickets.sold)}</Tile>}
+      </dl>
+      <div class="pair"><ThrottleForm key={r.event} r={r} /><Words key={`w${r.event}`} r={r} /></div>
+      {C && (
+        <div class="charts">
+          <C key={`a${r.event}`} title="Waiting" times={times} lines={[{ name: 'people', values: h.map((s) => s.waiting), colour: '--accent', fill: true }]} />
+          <C key={`b${r.event}`} title="Let in per minute" times={times} lines={[{ name: 'last minute', values: h.map((s) => s.admitted), colour: '--accent' }, { name: 'limit', values: h.map((s) => s.rate), colour: '--warn', dashed: true }]} />
+          <C key={`c${r.event}`} title="Shoppers" times={times} lines={[{ name: 'inside', values: h.map((s) => s.shoppers), colour: '--accent' }, { name: 'cap', values: h.map((s) => s.cap), colour: '--warn', dashed: true }]} />
+          {r.tickets && <C key={`d${r.event}`} title="Tickets" times={times} lines={[{ name: 'left', values: h.map((s) => s.available), colour: '--accent' }, { name: 'held', values: h.map((s) => s.held), colour: '--warn' }, { name: 'sold', values: h.map((s) => s.sold), colour: '--good' }]} />}
+          {!!all.length && <C key="e" title="Orders per minute, all events" times={shopTimes} lines={[{ name: 'orders', values: all.map((s) => s.orders), colour: '--good' }, { name: 'errors', values: all.map((s) => s.errors), colour: '--bad' }]} />}
+          {!!all.length && <C key="f" title="Response time, 95th percentile" unit=" ms" times={shopTimes} lines={[{ name: 'p95', values: all.map((s) => Math.round(s.p95)), colour: '--accent' }]} />}
+        </div>
+      )}
+    </div>
+  );
+}
+
+/** What can be done now in the room's state; each asks before it does what cannot be undone. */
+function Actions({ r }: { r: AdminRoom }): VNode {
+  const asking = useSignal<'pause' | 'close' | null>(null), words = useSignal(r.message ?? ''), dialog = useRef<HTMLDialogElement>(null);
+  useEffect(() => {
+    if (asking.value) dialog.current?.showModal();
+    else dialog.current?.close();
+  }, [asking.value]);
+  const run = (action: RoomAction, done: string, message?: string): void => {
+    asking.value = null;
+    void act(done, () => roomAction(live.token.value, r.event, action, message));
+  };
+  const pausing = asking.value === 'pause';
+  return (
+    <div class="row">
+      {(r.state === 'scheduled' || r.state === 'lobby' || r.state === 'closed') && <button class="primary" onClick={() => run('open', 'The room is open.')}>{r.state === 'closed' ? 'Open again' : 'Open now'}</button>}
+      {r.state === 'paused' && <button class="primary" onClick={() => run('resume', 'The line moves again.')}>Resume</button>}
+      {r.state === 'open' && <button onClick={() => { words.value = r.message ?? ''; asking.value = 'pause'; }}>Pause …</button>}
+      {r.state !== 'closed' && <button class="danger" onClick={() => { asking.value = 'close'; }}>Close …</button>}
+      <dialog ref={dialog} aria-labelledby="asked" onClose={() => { asking.value = null; }}>
+        <form class="stack" method="dialog" onSubmit={(e) => {
+          e.preventDefault();
+          if (pausing) run('pause', 'The line is paused. Everyone keeps their place.', words.value.trim());
+          else run('close', 'The room is closed.');
+        }}>
+          <h2 id="asked">{pausing ? 'Pause the line?' : `Close the room of ${r.name}?`}</h2>
+          {pausing ? (
+            <label class="field">What waiting people read<textarea maxLength={500} value={words.value} onInput={(e) => { words.value = e.currentTarget.value; }} placeholder="We pause for a moment and go on soon." /></label>
+          ) : <p>{plural(r.waiting, 'person', 'people')} waiting will be told that the sale has ended, and nobody else gets in.</p>}
+          <div class="row"><button class={pausing ? 'primary' : 'danger'}>{pausing ? 'Pause' : 'Close the room'}</button><button type="button" onClick={() => { asking.value = null; }}>Cancel</button></div>
+        </form>
+      </dialog>
+    </div>
+  );
+}
+
+/** The message of the room, for people in line. */
+function Words({ r }: { r: AdminRoom }): VNode {
+  const text = useSignal(r.message ?? '');
+  return (
+    <form class="card panel stack" onSubmit={(e) => {
+      e.preventDefault();
+      void act(text.value.trim() ? 'Everyone waiting reads your message now.' : 'The message is gone.', () => roomAction(live.token.value, r.event, 'message', text.value.trim()));
+    }}>
+      <h2>Message</h2>
+      <label class="field">What people in line read<textarea maxLength={500} value={text.value} onInput={(e) => { text.value = e.currentTarget.value; }} /></label>
+      {r.message ? <p class="small soft">Shown now: “{r.message}”</p> : <p class="small soft">Nothing is shown now.</p>}
+      <div class="row">
+        <button>Show it</button>
+        {r.message && <button type="button" class="quiet" onClick={() => { text.value = ''; void act('The message is gone.', () => roomAction(live.token.value, r.event, 'message', '')); }}>Remove it</button>}
+      </div>
+    </form>
+  );
+}
+
+const throttleFields: [keyof Throttle, string, number, number][] = [
+  ['rate_per_minute', 'Let in per minute', 0, 1_000_000],
+  ['burst', 'At once, at most', 1, 100_000],
+  ['max_shoppers', 'Shoppers at most', 0, 10_000_000],
+  ['lease_s', 'Time to shop (s)', 30, 86_400],
+  ['claim_window_s', 'Time to enter (s)', 5, 3_600],
+];
+
+function ThrottleForm({ r }: { r: AdminRoom }): VNode {
+  const draft = useSignal<Throttle>({ ...r.throttle }), dirty = useSignal(false);
+  const t = dirty.value ? draft.value : r.throttle;
+  const now = effectOf(r, r.throttle), next = effectOf(r, t);
+  const wrong = throttleFields.some(([k, , min, max]) => !Number.isInteger(t[k]) || t[k] < min || t[k] > max);
+  const drain = (m: number | null): string => (m === null ? 'never' : r.waiting ? minutesText(m) : 'nobody is waiting');
+  const apply = (to: Throttle, from: Throttle, done: string): void => {
+    const changed = Object.fromEntries(throttleFields.filter(([k]) => to[k] !== from[k]).map(([k]) => [k, to[k]])) as Partial<Throttle>;
+    void act(done, () => patchRoom(live.token.value, r.event, changed), () => apply(from, to, 'The earlier throttle is back.')).then((ok) => { if (ok) dirty.value = false; });
+  };
+  return (
+    <form class="card panel stack" noValidate onSubmit={(e) => { e.preventDefault(); if (!wrong && dirty.value) apply({ ...t }, { ...r.throttle }, 'The new throttle applies.'); }}>
+      <h2>Throttle</h2>
+      <div class="throttle">
+        {throttleFields.map(([k, name, min, max]) => (
+          <label class="field" key={k}>{name}
+            <input type="number" inputMode="numeric" min={min} max={max} step={1} value={Number.isNaN(t[k]) ? '' : t[k]} aria-invalid={!Number.isInteger(t[k]) || t[k] < min || t[k] > max}
+              onInput={(e) => {
+                draft.value = { ...(dirty.value ? draft.value : r.throttle), [k]: e.currentTarget.valueAsNumber };
+                dirty.value = true;
+              }} />
+          </label>
+        ))}
+      </div>
+      {wrong ? <Notice tone="bad">Some numbers are out of range.</Notice> : (
+        <table>
+          <caption class="vh">Effect of the throttle</caption>
+          <thead><tr><td /><th scope="col">Now</th>{dirty.value && <th scope="col">After applying</th>}</tr></thead>
+          <tbody>
+            <tr><th scope="row">The line is through in</th><td>{drain(now.drainMinutes)}</td>{dirty.value && <td><strong>{drain(next.drainMinutes)}</strong></td>}</tr>
+            <tr><th scope="row">People shopping, about</th><td>{number(now.shoppers)}</td>{dirty.value && <td><strong>{number(next.shoppers)}</strong></td>}</tr>
+            <tr><th scope="row">Held back by</th><td>{now.limit === 'cap' ? 'shoppers at most' : 'the rate'}</td>{dirty.value && <td><strong>{next.limit === 'cap' ? 'shoppers at most' : 'the rate'}</strong></td>}</tr>
+          </tbody>
+        </table>
+      )}
+      <div class="row">
+        <button class="primary" disabled={!dirty.value || wrong}>Apply</button>
+        {dirty.value && <button type="button" class="quiet" onClick={() => { dirty.value = false; }}>Discard</button>}
+      </div>
+    </form>
+  );
+}
+
+function Orders(): VNode {
+  const q = useSignal(''), list = useSignal<Order[] | null>(null), cursor = useSignal<string | null>(null), refunding = useSignal<Order | null>(null);
+  const reason = useSignal(''), key = useRef(''), dialog = useRef<HTMLDialogElement>(null);
+  const load = async (more = false): Promise<void> => {
+    try {
+      const r = await adminOrders(live.token.value, { q: q.value.trim(), limit: 25, cursor: (more && cursor.value) || undefined });
+      list.value = more ? [...(list.value ?? []), ...r.orders] : r.orders;
+      cursor.value = r.next_cursor;
+    } catch (e) {
+      notice.value = { tone: 'bad', text: problemText(e) };
+    }
+  };
+  useEffect(() => void load(), []);
+  useEffect(() => {
+    if (refunding.value) dialog.current?.showModal();
+    else dialog.current?.close();
+  }, [refunding.value]);
+  return (
+    <div class="stack">
+      <h1>Orders</h1>
+      <form class="row" role="search" onSubmit={(e) => { e.preventDefault(); void load(); }}>
+        <label class="field">Order, name or e-mail<input type="search" value={q.value} onInput={(e) => { q.value = e.currentTarget.value; }} /></label>
+        <button>Search</button>
+      </form>
+      <div class="card panel scroll" tabIndex={0} role="region" aria-label="Orders found">
+        <table>
+          <thead><tr><th scope="col">Order</th><th scope="col">Buyer</th><th scope="col">Tickets</th><th scope="col">Total</th><th scope="col">State</th><td /></tr></thead>
+          <tbody>
+            {(list.value ?? []).map((o) => (
+              <tr key={o.order}>
+                <td><code>{o.order}</code>{o.created_at && <><br /><span class="soft small">{dateText(o.created_at, { dateStyle: 'medium', timeStyle: 'medium' })}</span></>}</td>
+                <td>{o.buyer?.name}<br /><span class="soft small">{o.buyer?.email}</span></td>
+                <td>{o.items?.map((i) => <div key={i.ticket} class="small">{i.section}{i.row && `, ${i.row}`}{i.seat && `-${i.seat}`}</div>)}</td>
+                <td>{moneyText(o.total)}</td>
+                <td>{o.status.replace(/_/g, ' ')}</td>
+                <td class="end">{['paid', 'fulfilled', 'partially_refunded'].includes(o.status) && <button onClick={() => { key.current = newKey(); reason.value = ''; refunding.value = o; }}>Refund …</button>}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+        {list.value?.length === 0 && <p class="soft">No order fits.</p>}
+      </div>
+      {cursor.value && <p><button onClick={() => void load(true)}>Show more</button></p>}
+      <dialog ref={dialog} aria-labelledby="refund" onClose={() => { refunding.value = null; }}>
+        {refunding.value && (
+          <form class="stack" method="dialog" onSubmit={(e) => {
+            e.preventDefault();
+            const o = refunding.value!;
+            refunding.value = null;
+            void act(`Refund of ${moneyText(o.total)} started.`, () => refundOrder(live.token.value, o.order, reason.value.trim(), key.current)).then(() => load());
+          }}>
+            <h2 id="refund">Refund {moneyText(refunding.value.total)}?</h2>
+            <p>{refunding.value.buyer?.name} gets the money back, and the tickets no longer open the door.</p>
+            <label class="field">Reason, for the audit log<input required maxLength={200} value={reason.value} onInput={(e) => { reason.value = e.currentTarget.value; }} /></label>
+            <div class="row"><button class="danger">Refund</button><button type="button" onClick={() => { refunding.value = null; }}>Cancel</button></div>
+          </form>
+        )}
+      </dialog>
+    </div>
+  );
+}
+
+function Audit(): VNode {
+  const list = useSignal<AuditEntry[] | null>(null);
+  useEffect(() => {
+    adminAudit(live.token.value).then((r) => { list.value = r.entries; }).catch((e: unknown) => { notice.value = { tone: 'bad', text: problemText(e) }; });
+  }, []);
+  return (
+    <div class="stack">
+      <h1>Audit log</h1>
+      <div class="card panel scroll" tabIndex={0} role="region" aria-label="Audit log">
+        <table>
+          <thead><tr><th scope="col">When</th><th scope="col">Who</th><th scope="col">What</th><th scope="col">Where</th><th scope="col">Details</th></tr></thead>
+          <tbody>{(list.value ?? []).map((a, i) => (
+            <tr key={i}><td>{dateText(a.at, { dateStyle: 'medium', timeStyle: 'medium' })}</td><td>{a.actor}</td><td>{a.action}</td><td><code>{a.target ?? a.event}</code></td><td>{a.detail != null && <pre>{typeof a.detail === 'string' ? a.detail : JSON.stringify(a.detail)}</pre>}</td></tr>
+          ))}</tbody>
+        </table>
+        {list.value?.length === 0 && <p class="soft">Nothing has been changed yet.</p>}
+      </div>
+    </div>
+  );
+}
+
+const linkText = { live: ['good', 'Live'], connecting: ['', 'Connecting'], reconnecting: ['warn', 'Reconnecting'], polling: ['warn', 'Polling'], stopped: ['bad', 'Stopped'] } as const;
+
+function Page(): VNode {
+  useEffect(() => {
+    if (live.token.value) void live.signIn(live.token.value);
+  }, []);
+  useEffect(() => {
+    if (live.signedIn.value) void import('./chart').then((m) => { Chart.value = { C: m.default }; });
+  }, [live.signedIn.value]);
+  if (!live.signedIn.value) return <Login />;
+  const r = live.rooms.value.find((x) => x.event === chosen.value) ?? live.rooms.value[0];
+  if (r && r.event !== chosen.value) queueMicrotask(() => { chosen.value = r.event; });
+  const [tone, text] = linkText[live.link.value], n = notice.value;
+  return (
+    <>
+      <div class="row between">
+        <nav class="tabs" aria-label="Console">
+          {(['room', 'orders', 'audit'] as const).map((v) => (
+            <button key={v} aria-current={view.value === v ? 'page' : undefined} onClick={() => { view.value = v; notice.value = null; }}>{{ room: 'Rooms', orders: 'Orders', audit: 'Audit log' }[v]}</button>
+          ))}
+        </nav>
+        <span class="row"><Chip tone={tone}>{text}</Chip><button class="quiet" onClick={live.signOut}>Sign out</button></span>
+      </div>
+      <div role="status">{n && <Notice tone={n.tone}><span class="row between">{n.text}{n.undo && <button onClick={() => { const undo = n.undo!; notice.value = null; undo(); }}>Undo</button>}</span></Notice>}</div>
+      {view.value === 'orders' ? <Orders /> : view.value === 'audit' ? <Audit /> : <div class="desk"><Rooms />{r ? <Room key={r.event} r={r} /> : <h1>Rooms</h1>}</div>}
+    </>
+  );
+}
+
+mount(<Page />, 'Console · onsale');
