@@ -65,7 +65,7 @@ for _ = 1, 10 do
   end
   redis.call('HSET', TURNS, unpack(turns))
   redis.call('ZREM', ACTIVE, unpack(over))
-  redis.call('HINCRBY', ROOM, 'ready', -unclaimed)
+  if unclaimed > 0 then redis.call('HINCRBY', ROOM, 'ready', -unclaimed) end
   redis.call('PUBLISH', CHANNEL, 'v ' .. table.concat(over, ' '))
   expired = expired + #over
   if #over < 500 then break end
