@@ -244,6 +244,9 @@ create table rooms (
     max_shoppers    integer not null check (max_shoppers between 0 and 1000000),
     lease_s         integer not null check (lease_s between 10 and 86400),
     claim_window_s  integer not null check (claim_window_s between 5 and 3600),
+    cursor          bigint not null default 0, -- checkpoint: highest place served
+    next            bigint not null default 0, -- checkpoint: highest place given
+    epoch           bigint not null default 1,
     updated_at      timestamptz not null default now()
 );
 
