@@ -52,8 +52,8 @@ func (a *account) ownAll(dir string) error {
 
 // unprivileged returns the account for a server that refuses root: nil unless
 // this process is root. data is the server's folder, which decides when it
-// already belongs to some other user; reach lists what the server must get at.
-func unprivileged(data string, reach ...string) (*account, error) {
+// already belongs to some other user; program is the server's binary.
+func unprivileged(data, program string) (*account, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil //nolint:nilnil // nil is the account of this process
 	}
@@ -61,20 +61,28 @@ func unprivileged(data string, reach ...string) (*account, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, path := range append(reach, filepath.Dir(data)) {
-		closed, err := found.closedFolder(path)
-		if err != nil {
-			return nil, err
-		}
-		if closed == "" {
-			continue
-		}
+	closed, err := found.closedFolder(filepath.Dir(data))
+	if err != nil {
+		return nil, err
+	}
+	if closed != "" {
 		capability, err := passCapability()
 		if err != nil {
 			return nil, fmt.Errorf("the user %s, as whom PostgreSQL runs since it refuses root, cannot pass through the folder %s (%w): "+
 				"choose another data folder, or run: chmod o+x %s", found.name, closed, err, closed)
 		}
 		found.capabilities = []uintptr{capability}
+	}
+	// The capability works from the program's start on, not for starting it.
+	if program, err = filepath.EvalSymlinks(program); err != nil {
+		return nil, err
+	}
+	if closed, err = found.closedFolder(filepath.Dir(program)); err != nil {
+		return nil, err
+	}
+	if closed != "" {
+		return nil, fmt.Errorf("the user %s, as whom PostgreSQL runs since it refuses root, cannot start %s: "+
+			"the folder %s is closed to it; run: chmod o+x %s", found.name, program, closed, closed)
 	}
 	return found, nil
 }

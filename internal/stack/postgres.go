@@ -139,11 +139,7 @@ func (p *Postgres) prepare(ctx context.Context, options PostgresOptions) error {
 	if p.password, err = keptPassword(filepath.Join(p.dir, "password")); err != nil {
 		return err
 	}
-	reach := []string{p.install.bin}
-	if resolved, err := filepath.EvalSymlinks(filepath.Join(p.install.bin, "postgres")); err == nil {
-		reach = append(reach, filepath.Dir(resolved))
-	}
-	if p.account, err = unprivileged(p.data(), reach...); err != nil {
+	if p.account, err = unprivileged(p.data(), filepath.Join(p.install.bin, "postgres")); err != nil {
 		return err
 	}
 	if p.account != nil {
@@ -461,13 +457,22 @@ func (p *Postgres) halt() *child {
 func (p *Postgres) Stop(ctx context.Context) error {
 	var err error
 	if c := p.halt(); c != nil {
-		err = c.stop(ctx, syscall.SIGINT)
+		err = p.shutDown(ctx, c)
 	}
 	p.release()
 	if err != nil {
 		return fmt.Errorf("stop PostgreSQL: %w", err)
 	}
 	return nil
+}
+
+// shutDown asks for a fast shutdown, which waits for all backends, so none may be
+// paused.
+func (p *Postgres) shutDown(ctx context.Context, c *child) error {
+	if err := p.Resume(); err != nil && !errors.Is(err, errNotRunning) {
+		return err
+	}
+	return c.stop(ctx, syscall.SIGINT)
 }
 
 func (p *Postgres) release() {
@@ -531,7 +536,7 @@ func (p *Postgres) freeze(sig syscall.Signal) error {
 // if it runs.
 func (p *Postgres) Restart(ctx context.Context) error {
 	if c := p.halt(); c != nil && c.running() {
-		if err := c.stop(ctx, syscall.SIGINT); err != nil {
+		if err := p.shutDown(ctx, c); err != nil {
 			return fmt.Errorf("restart PostgreSQL: %w", err)
 		}
 	}
