@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"onsale/internal/fault"
 )
 
 // MaxLength is the length in bytes beyond which nothing is taken for a token.
@@ -28,8 +30,8 @@ const (
 	orderKind   kind = "onsale-order+jwt"
 )
 
-// Why a token is refused. ErrExpired and ErrOtherEvent are said only of tokens
-// whose signature and kind are right.
+// Why a token is refused; each comes wrapped in a fault. ErrExpired and
+// ErrOtherEvent are said only of tokens whose signature and kind are right.
 var (
 	ErrInvalid    = errors.New("the token is not valid")
 	ErrExpired    = errors.New("the token has expired")
@@ -85,15 +87,15 @@ func (k *KeySet) SignVisitor(visitor string, expires time.Time) string {
 	}})
 }
 
-// Visitor checks a visitor token and returns whose it is. It returns ErrExpired
-// or ErrInvalid.
+// Visitor checks a visitor token and returns whose it is. Every error is a
+// fault.Unauthorized.
 func (k *KeySet) Visitor(token string, now time.Time) (string, error) {
 	c, err := k.verify(visitorKind, token, "", now)
-	if err != nil {
-		return "", err
+	if err == nil && !ValidVisitor(c.Subject) {
+		err = ErrInvalid
 	}
-	if !ValidVisitor(c.Subject) {
-		return "", ErrInvalid
+	if err != nil {
+		return "", fault.Wrap(err, fault.Unauthorized, "this is not a valid visitor token")
 	}
 	return c.Subject, nil
 }
@@ -111,17 +113,41 @@ func (k *KeySet) SignPass(p Pass) string {
 	}})
 }
 
-// Pass checks a pass for event. It returns ErrExpired, ErrOtherEvent or
-// ErrInvalid.
+// Pass checks a pass for event. The error is fault.PassLapsed for a genuine pass
+// whose time is over, which is returned with it; fault.Forbidden for one of
+// another event; and fault.Unauthorized for anything else.
 func (k *KeySet) Pass(token, event string, now time.Time) (Pass, error) {
 	c, err := k.verify(passKind, token, event, now)
-	if err != nil {
-		return Pass{}, err
+	if (err == nil || errors.Is(err, ErrExpired)) && (!ValidVisitor(c.Subject) || c.IssuedAt == nil) {
+		err = ErrInvalid
 	}
-	if !ValidVisitor(c.Subject) || c.IssuedAt == nil {
+	p := Pass{Visitor: c.Subject, Event: event}
+	switch {
+	case err == nil:
+		p.Claimed, p.Expires = c.IssuedAt.Time, c.ExpiresAt.Time
+		return p, nil
+	case errors.Is(err, ErrExpired):
+		p.Claimed, p.Expires = c.IssuedAt.Time, c.ExpiresAt.Time
+		return p, fault.Wrap(err, fault.PassLapsed, "the time to shop that this pass gave is over")
+	case errors.Is(err, ErrOtherEvent):
+		return Pass{}, fault.Wrap(err, fault.Forbidden, "this pass is for another event")
+	default:
+		return Pass{}, fault.Wrap(err, fault.Unauthorized, "this is not a valid pass")
+	}
+}
+
+// PassOfAnyEvent checks a pass and says which event it is for, where the request
+// does not name one. It returns ErrExpired or ErrInvalid.
+func (k *KeySet) PassOfAnyEvent(token string, now time.Time) (Pass, error) {
+	if len(token) > MaxLength || !compact(token) {
 		return Pass{}, ErrInvalid
 	}
-	return Pass{Visitor: c.Subject, Event: event, Claimed: c.IssuedAt.Time, Expires: c.ExpiresAt.Time}, nil
+	// Read before it is verified, only to say which event to verify it for.
+	var c claims
+	if _, _, err := jwt.NewParser().ParseUnverified(token, &c); err != nil || len(c.Audience) != 1 || c.Audience[0] == "" {
+		return Pass{}, ErrInvalid
+	}
+	return k.Pass(token, c.Audience[0], now)
 }
 
 // SignReceipt makes the receipt of a place; the same place gives the same bytes.
@@ -133,15 +159,18 @@ func (k *KeySet) SignReceipt(r Receipt) string {
 	})
 }
 
-// Receipt checks a receipt for event; receipts do not expire. It returns
-// ErrOtherEvent or ErrInvalid.
+// Receipt checks a receipt for event; receipts do not expire. The error is
+// fault.Forbidden for a receipt of another event, else fault.Unauthorized.
 func (k *KeySet) Receipt(token, event string) (Receipt, error) {
 	c, err := k.verify(receiptKind, token, event, time.Time{})
-	if err != nil {
-		return Receipt{}, err
+	if err == nil && (!ValidVisitor(c.Subject) || c.Place < 1 || c.Place > 1<<53) {
+		err = ErrInvalid
 	}
-	if !ValidVisitor(c.Subject) || c.Place < 1 || c.Place > 1<<53 {
-		return Receipt{}, ErrInvalid
+	if errors.Is(err, ErrOtherEvent) {
+		return Receipt{}, fault.Wrap(err, fault.Forbidden, "this receipt is for another event")
+	}
+	if err != nil {
+		return Receipt{}, fault.Wrap(err, fault.Unauthorized, "this is not a valid receipt")
 	}
 	return Receipt{Visitor: c.Subject, Event: event, Place: c.Place, Epoch: c.Epoch}, nil
 }
@@ -153,15 +182,15 @@ func (k *KeySet) SignOrder(order string, expires time.Time) string {
 	}})
 }
 
-// Order checks an order token and returns the order's id. It returns ErrExpired
-// or ErrInvalid.
+// Order checks an order token and returns the order's id. Every error is a
+// fault.Unauthorized.
 func (k *KeySet) Order(token string, now time.Time) (string, error) {
 	c, err := k.verify(orderKind, token, "", now)
-	if err != nil {
-		return "", err
+	if err == nil && c.Subject == "" {
+		err = ErrInvalid
 	}
-	if c.Subject == "" {
-		return "", ErrInvalid
+	if err != nil {
+		return "", fault.Wrap(err, fault.Unauthorized, "this is not a valid order token")
 	}
 	return c.Subject, nil
 }
@@ -218,7 +247,7 @@ func (k *KeySet) verify(typ kind, token, event string, now time.Time) (claims, e
 	case errors.Is(err, jwt.ErrTokenInvalidAudience):
 		return claims{}, ErrOtherEvent
 	case errors.Is(err, jwt.ErrTokenExpired):
-		return claims{}, ErrExpired
+		return c, ErrExpired
 	default:
 		return claims{}, ErrInvalid
 	}
