@@ -320,7 +320,7 @@ func newGenerator(name string) *generator {
 	if name == "" {
 		name = "Generated plan"
 	}
-	return &generator{Name: name, known: make(map[string]bool)}
+	return &generator{Name: name, Zones: []*genZone{}, known: make(map[string]bool)}
 }
 
 func (g *generator) category(name, color string) {
