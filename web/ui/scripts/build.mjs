@@ -11,7 +11,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = join(root, 'dist');
 const pages = ['index', 'event', 'checkout', 'order', 'console'];
 const placeholders = ['<!--onsale:title-->', '<!--onsale:head-->', '<!--onsale:essentials-->', '<!--onsale:data-->'];
-const target = ['es2022', 'chrome111', 'firefox113', 'safari16.4'];
+const target = ['es2022', 'chrome123', 'firefox120', 'safari17.5'];
 
 const shared = {
   root,

@@ -126,7 +126,7 @@ async function send(method: string, path: string, o: Options = {}): Promise<Resp
     r = await fetch(path, { method, headers, body: o.body === undefined ? null : JSON.stringify(o.body), signal: o.signal ?? null });
   } catch (e) {
     if (o.signal?.aborted) throw e;
-    throw new Problem(0, 'offline', 'No connection', 'The server could not be reached.', 0, {});
+    throw new Problem(0, 'offline', 'No connection to the server', '', 0, {});
   }
   if (r.ok) return r;
   const p = (await r.json().catch(() => ({}))) as Record<string, string>;

@@ -3,6 +3,8 @@ import { computed, signal } from '@preact/signals';
 import { type ComponentChildren, type VNode, render } from 'preact';
 import { Problem } from './api';
 import { clockText, now } from './clock';
+import { locale } from './locale';
+import { hueOf } from './shell';
 
 /** Ticks once a second; what reads it is drawn again. */
 const second = signal(Date.now());
@@ -37,11 +39,11 @@ export function dateText(t: string | null | undefined, style: Intl.DateTimeForma
   if (!t) return '';
   const k = JSON.stringify(style);
   let f = dates.get(k);
-  if (!f) dates.set(k, (f = new Intl.DateTimeFormat(document.documentElement.lang || undefined, style)));
+  if (!f) dates.set(k, (f = new Intl.DateTimeFormat(locale(), style)));
   return f.format(new Date(t));
 }
 
-export const number = (n: number): string => n.toLocaleString('en');
+export const number = (n: number): string => n.toLocaleString(locale());
 export const plural = (n: number, one: string, many = `${one}s`): string => `${number(n)} ${n === 1 ? one : many}`;
 
 /** What went wrong, in the server's words. */
@@ -58,13 +60,6 @@ export function Notice({ tone = '', alert, children }: { tone?: Tone; alert?: bo
 
 export function Chip({ tone = '', children }: { tone?: Tone; children: ComponentChildren }): VNode {
   return <span class={`chip ${tone}`}>{children}</span>;
-}
-
-/** A hue of its own for everything about one event, from its id. */
-export function hueOf(id: string): number {
-  let h = 0;
-  for (const c of id) h = (h * 31 + c.charCodeAt(0)) % 360;
-  return h;
 }
 
 /** Art of an event: a coloured ground made from its id. */

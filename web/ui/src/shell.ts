@@ -12,12 +12,22 @@ export function pageData<T extends object>(): Partial<T> {
   }
 }
 
-/** Storage that may be forbidden (private windows, blocked cookies) and then remembers nothing. */
+/** A hue of its own for everything about one event, from its id: one of those that look well as a ground. */
+export function hueOf(id: string): number {
+  let h = 0;
+  for (const c of id) h = (h * 31 + c.charCodeAt(0)) % 997;
+  return 185 + (h % 8) * 22;
+}
+
+/** Storage that may be forbidden (blocked cookies) and then remembers nothing. */
 export const store = {
-  get(k: string, s: 'localStorage' | 'sessionStorage' = 'localStorage'): string | null {
-    try { return window[s].getItem(k); } catch { return null; }
+  get(k: string, session?: boolean): string | null {
+    try { return (session ? sessionStorage : localStorage).getItem(k); } catch { return null; }
   },
-  set(k: string, v: string | null, s: 'localStorage' | 'sessionStorage' = 'localStorage'): void {
-    try { v === null ? window[s].removeItem(k) : window[s].setItem(k, v); } catch { /* nothing to remember with */ }
+  set(k: string, v: string | null, session?: boolean): void {
+    try {
+      const s = session ? sessionStorage : localStorage;
+      v === null ? s.removeItem(k) : s.setItem(k, v);
+    } catch { /* nothing to remember with */ }
   },
 };

@@ -16,10 +16,10 @@ interface Memory {
   order?: string; token?: string; link?: string; payKey?: string; method?: string;
 }
 const place = `onsale:checkout:${id}`;
-let memory: Memory = JSON.parse(store.get(place, 'sessionStorage') ?? '{}') as Memory;
+let memory: Memory = JSON.parse(store.get(place, true) ?? '{}') as Memory;
 function keep(m: Partial<Memory>): void {
   memory = { ...memory, ...m };
-  store.set(place, JSON.stringify(memory), 'sessionStorage');
+  store.set(place, JSON.stringify(memory), true);
 }
 
 export const event = signal<Event | null>(null);
@@ -82,8 +82,8 @@ function settle(o: Order): void {
   order.value = o;
   step.value = 'order';
   if (o.status === 'paid' || o.status === 'fulfilled') {
-    store.set(place, null, 'sessionStorage');
-    if (memory.token) store.set(`onsale:order:${o.order}`, memory.token, 'sessionStorage');
+    store.set(place, null, true);
+    if (memory.token) store.set(`onsale:order:${o.order}`, memory.token, true);
     location.replace(orderLink());
   }
 }
@@ -113,7 +113,7 @@ export const extend = (): Promise<void> => doing(async () => {
 
 export const drop = (): Promise<void> => doing(async () => {
   await dropHold(id, hold.value!.hold);
-  store.set(place, null, 'sessionStorage');
+  store.set(place, null, true);
   location.assign(`/events/${id}`);
 });
 

@@ -20,7 +20,7 @@ export default function Chart({ title, times, lines, unit = '' }: { title: strin
       plot.current = new uPlot({
         width: box.current!.clientWidth, height: 170, legend: { show: false }, cursor: { show: false }, padding: [8, 8, 0, 0],
         scales: { y: { range: (_u, _low, high) => [0, Math.max(5, high * 1.1)] } },
-        axes: [{ ...axis, space: 70 }, { ...axis, size: 52, values: (_u, ticks) => ticks.map((t) => (t >= 10_000 ? `${t / 1000}k` : String(t))) }],
+        axes: [{ ...axis, space: 70, values: (_u, ticks) => ticks.map((t) => dateText(new Date(t * 1000).toISOString(), { timeStyle: 'short' })) }, { ...axis, size: 52, values: (_u, ticks) => ticks.map((t) => (t >= 10_000 ? `${t / 1000}k` : String(t))) }],
         series: [{}, ...lines.map((l) => {
           const colour = v(l.colour);
           return { stroke: colour, width: 2, points: { show: false }, ...(l.dashed && { dash: [6, 5], width: 1.5 }), ...(l.fill && { fill: `${colour}22` }) };
@@ -28,7 +28,7 @@ export default function Chart({ title, times, lines, unit = '' }: { title: strin
       }, data, box.current!);
     };
     build();
-    const size = new ResizeObserver(() => plot.current?.setSize({ width: box.current!.clientWidth, height: 170 }));
+    const size = new ResizeObserver(([e]) => plot.current?.setSize({ width: e!.contentRect.width, height: 170 }));
     size.observe(box.current!);
     dark.addEventListener('change', build);
     return () => {

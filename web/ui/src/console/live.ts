@@ -1,5 +1,6 @@
 import { signal } from '@preact/signals';
 import { type AdminRoom, type LiveFrame, Problem, adminRooms } from '../api';
+import { now, observe } from '../clock';
 import { Feed, type FeedState } from '../feed';
 import { problemText } from '../page';
 import { store } from '../shell';
@@ -15,7 +16,7 @@ export interface Sample {
 export interface ShopSample { at: number; orders: number; p95: number; errors: number }
 
 const place = 'onsale:admin';
-export const token = signal(store.get(place, 'sessionStorage') ?? '');
+export const token = signal(store.get(place, true) ?? '');
 export const signedIn = signal(false);
 export const failure = signal('');
 export const link = signal<FeedState>('connecting');
@@ -31,34 +32,36 @@ export async function signIn(t: string): Promise<void> {
   try {
     const r = await adminRooms(t);
     token.value = t;
-    store.set(place, t, 'sessionStorage');
+    store.set(place, t, true);
     signedIn.value = true;
-    take({ at: new Date().toISOString(), rooms: r.rooms }, false);
+    rooms.value = r.rooms;
     feed = new Feed({
       path: '/v1/admin/live',
       first: () => JSON.stringify({ token: t }),
       message: (m) => take(m as LiveFrame, true),
       poll: async () => {
-        take({ at: new Date().toISOString(), ...(await adminRooms(t)) }, false);
+        take({ at: new Date(now()).toISOString(), ...(await adminRooms(t)) }, false);
         return 2000;
       },
       state: (s) => { link.value = s; },
     });
     feed.start();
   } catch (e) {
-    store.set(place, null, 'sessionStorage');
+    store.set(place, null, true);
     failure.value = e instanceof Problem && e.status === 401 ? 'That token is not valid.' : problemText(e);
   }
 }
 
 export function signOut(): void {
   feed?.stop();
-  store.set(place, null, 'sessionStorage');
+  store.set(place, null, true);
   token.value = '';
   signedIn.value = false;
 }
 
-function push<T>(list: T[], sample: T): T[] {
+/** Adds a sample that is newer than the last. */
+function push<T extends { at: number }>(list: T[], sample: T): T[] {
+  if (list.length && sample.at <= list[list.length - 1]!.at) return list;
   list.push(sample);
   if (list.length > historyLength) list.shift();
   return list;
@@ -66,6 +69,7 @@ function push<T>(list: T[], sample: T): T[] {
 
 function take(f: Pick<LiveFrame, 'at' | 'rooms'> & Partial<LiveFrame>, whole: boolean): void {
   if (!f.rooms) return;
+  if (whole) observe(f.at);
   const at = Date.parse(f.at) / 1000;
   for (const r of f.rooms) {
     const list = history.get(r.event) ?? [];

@@ -73,8 +73,8 @@ function Room({ r }: { r: AdminRoom }): VNode {
         <Tile name="Waiting">{number(r.waiting)}</Tile>
         <Tile name="Their turn">{number(r.ready)}</Tile>
         <Tile name="Shopping">{number(r.shopping)}</Tile>
-        <Tile name="Let in, last minute">{number(r.admitted_last_minute)}</Tile>
-        <Tile name="Wait now">{r.wait ? `${minutesText(r.wait.low_s / 60).replace('under a minute', '<1 min').replace(' min', '')}–${minutesText(Math.max(60, r.wait.high_s) / 60)}` : '–'}</Tile>
+        <Tile name="Let in / min">{number(r.admitted_last_minute)}</Tile>
+        <Tile name="Wait, minutes">{r.wait ? `${Math.floor(r.wait.low_s / 60)}–${Math.ceil(r.wait.high_s / 60)}` : '–'}</Tile>
         {r.tickets && <Tile name="Tickets left">{number(r.tickets.available)}</Tile>}
         {r.tickets && <Tile name="Held">{number(r.tickets.held)}</Tile>}
         {r.tickets && <Tile name="Sold">{number(r.tickets.sold)}</Tile>}
@@ -298,7 +298,7 @@ function Page(): VNode {
   return (
     <>
       <div class="row between">
-        <nav class="tabs" aria-label="Console">
+        <nav class="tabs" aria-label="Console sections">
           {(['room', 'orders', 'audit'] as const).map((v) => (
             <button key={v} aria-current={view.value === v ? 'page' : undefined} onClick={() => { view.value = v; notice.value = null; }}>{{ room: 'Rooms', orders: 'Orders', audit: 'Audit log' }[v]}</button>
           ))}

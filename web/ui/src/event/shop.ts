@@ -9,7 +9,7 @@ import { type Plan, readPlan, seatName } from '../map/plan';
 import { available, decodeStatus } from '../map/status';
 import { sum } from '../money';
 import { problemText } from '../page';
-import { pageData, pathId } from '../shell';
+import { pageData, pathId, store } from '../shell';
 
 /** The state of the event page and everything that changes it. */
 export const id = pathId();
@@ -139,8 +139,9 @@ export async function start(): Promise<void> {
   feed.start();
 }
 
-/** Learns whether this visitor may shop, and what they hold. */
+/** Learns whether this visitor may shop, and what they hold. Who never joined need not ask. */
 export async function refreshMe(): Promise<void> {
+  if (!store.get(`onsale:receipt:${id}`)) return;
   try {
     const m = await getMe(id);
     observe(m.as_of);

@@ -11,8 +11,8 @@ const id = pathId(), place = `onsale:order:${id}`;
 
 // The link's token stays out of requests' addresses: it is in the fragment, and goes into a header.
 const inLink = new URLSearchParams(location.hash.slice(1)).get('t');
-if (inLink) store.set(place, inLink, 'sessionStorage');
-const token = inLink ?? store.get(place, 'sessionStorage');
+if (inLink) store.set(place, inLink, true);
+const token = inLink ?? store.get(place, true);
 
 const order = signal<Order | null>(null);
 const event = signal<Event | null>(null);

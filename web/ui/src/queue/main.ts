@@ -1,44 +1,44 @@
 import '../style/tokens.css';
 import './queue.css';
-import { type Me, type Event, type Room, Problem, claim, getMe, join, leave } from '../api';
+import { type Event, type Me, type Problem, type Room, claim, getMe, join, leave } from '../api';
 import { clockText, observe, secondsUntil } from '../clock';
 import { backoff, Feed, type FeedState } from '../feed';
-import { pageData, pathId, store } from '../shell';
+import { hueOf, pageData, pathId, store } from '../shell';
 import { type Memory, type Phase, over, phaseOf, phaseOfRoom, progress, remember } from './line';
 import * as T from './texts';
 
 const id = pathId();
 const data = pageData<{ event: Event | null; room: Room | null; now: string }>();
 const $ = <E extends HTMLElement = HTMLElement>(n: string): E => document.getElementById(n) as E;
-const key = (k: string): string => `onsale:${k}:${id}`;
 const shop = `/events/${id}`;
+const recall = (k: string): string | null => store.get(`onsale:${k}:${id}`);
+const keep = (k: string, v: string | null): void => store.set(`onsale:${k}:${id}`, v);
 
 // Language
 
-let lang = T.languages.indexOf(
-  [store.get('onsale:lang'), ...navigator.languages].map((l) => (l ?? '').slice(0, 2) as T.Language).find((l) => T.languages.includes(l)) ?? 'en',
-);
-const t = (text: T.Text, value: string | number = ''): string => text[lang]!.replace('{0}', String(value));
-const number = (n: number): string => n.toLocaleString(T.languages[lang]);
-const date = (at: string | null | undefined, style: Intl.DateTimeFormatOptions = { dateStyle: 'medium', timeStyle: 'short' }): string =>
-  at ? new Intl.DateTimeFormat(T.languages[lang], style).format(new Date(at)) : '';
+let lang = 0;
+const t = (text: T.Text): string => text[lang]!;
+const number = (n: number, style?: Intl.NumberFormatOptions): string => n.toLocaleString(t(T.languages), style);
+const date = (at: string | null | undefined, dateStyle?: 'full' | 'medium', timeStyle: 'short' | 'medium' = 'short'): string =>
+  at ? new Date(at).toLocaleString(t(T.languages), { dateStyle, timeStyle }) : '';
 
 // State
 
 let me: Me | undefined;
-let room = data.room ?? undefined;
-/** The failure shown instead of a phase, while there is one. */
-let trouble: { head: string; lead: string; busy?: number } | undefined;
-let phase: Phase | undefined;
+let room = data.room;
+let phase: Phase | null = null;
+/** The failure shown instead of a phase, while there is one; `until` when the next try has a known time. */
+let trouble: { head: string; lead: string; until?: number } | undefined;
 let link: FeedState = 'connecting';
-let memory = JSON.parse(store.get(key('line')) ?? 'null') as Memory | null;
+let memory = JSON.parse(recall('line') ?? 'null') as Memory | null;
 let feed: Feed | undefined;
 let failures = 0;
 let timer: ReturnType<typeof setTimeout> | undefined;
 let otherTab = false;
 let leaving = false;
-let spokenAt = 0;
+let drawn: string | null | undefined;
 let spoken = '';
+let spokenAt = 0;
 
 // Talking to the server
 
@@ -52,15 +52,15 @@ function later(ms: number, f: () => void): void {
 
 function update(m: Me): void {
   observe(m.as_of);
-  const before = phase;
   me = m;
   room = m.room;
   trouble = undefined;
   failures = 0;
-  if (m.receipt) store.set(key('receipt'), m.receipt);
+  if (m.receipt) keep('receipt', m.receipt);
+  const before = phase;
   phase = phaseOf(m);
   memory = remember(memory, m.place, m.ahead);
-  store.set(key('line'), memory && JSON.stringify(memory));
+  keep('line', memory && JSON.stringify(memory));
   if (over(phase)) feed?.stop();
   render();
   if (phase === before) return;
@@ -68,270 +68,237 @@ function update(m: Me): void {
   if (phase === 'ready') ring();
 }
 
-function listen(): void {
+/** Shows the answer of a call, and listens for what follows. */
+async function take(answer: Promise<Me>, again: () => void): Promise<void> {
+  try {
+    update(await answer);
+  } catch (e) {
+    return failed(e as Problem, again);
+  }
   feed?.stop();
-  if (phase && over(phase)) return;
+  if (over(phase!)) return;
   feed = new Feed({
     path: `/v1/rooms/${id}/ws`,
     protocol: 'onsale.v1',
-    message: (m) => (m as Me).state && update(m as Me),
+    message: (m) => update(m as Me),
     poll: async () => {
-      try {
-        update(await getMe(id));
-      } catch (e) {
-        if (!(e instanceof Problem && e.status === 401)) throw e;
-        void enter();
-      }
-      return me!.poll_after_ms || 5000;
+      update(await getMe(id));
+      return me!.poll_after_ms;
     },
     state: (s) => {
       link = s;
       render();
     },
+    // 4001: the server does not know this visitor any more; 4010: the room has closed.
     closed: (code) => {
-      if (code === 4001) later(Math.random() * 1000, enter);
-      else if (code === 4010) later(Math.random() * 1000, look);
+      if (code === 4001 || code === 4010) later(Math.random() * 1000, code === 4001 ? enter : look);
       return code === 4001 || code === 4010;
     },
   });
-  link = 'connecting';
   feed.start();
 }
 
-/** Finds the place this browser already has, or joins. */
-async function look(): Promise<void> {
-  try {
-    update(await getMe(id));
-    listen();
-  } catch (e) {
-    if (!(e as Problem).status || (e as Problem).status > 401) return failed(e as Problem, look);
-    phase = (room && phaseOfRoom(room)) ?? undefined;
-    if (!phase && store.get(key('left'))) phase = 'left';
-    if (!phase) return enter();
-    render();
-  }
+/** Finds the place this browser has, or joins: joining twice is joining once. */
+function look(): void {
+  phase = recall('left') ? 'left' : room ? phaseOfRoom(room) : null;
+  if (recall('receipt')) void take(getMe(id), look);
+  else if (phase) render();
+  else enter();
 }
 
-/** Joins the line; a receipt brings an earlier place back. */
-async function enter(): Promise<void> {
-  const receipt = store.get(key('receipt'));
-  store.set(key('left'), null);
-  try {
-    update(await join(id, receipt));
-    listen();
-  } catch (e) {
-    const p = e as Problem;
-    if (receipt && p.status >= 400 && p.status < 500 && p.status !== 429) {
-      store.set(key('receipt'), null);
-      return enter();
-    }
-    failed(p, enter);
-  }
+/** Joins the line; the receipt of an earlier place brings it back. */
+function enter(): void {
+  keep('left', null);
+  void take(join(id, recall('receipt')), enter);
 }
 
 function failed(p: Problem, again: () => void): void {
+  feed?.stop();
+  const s = p.retryAfter * 1000;
+  if (p.status === 401 && again === look) return enter();
   if (p.status === 429) {
-    const s = p.retryAfter || 5;
-    trouble = { head: t(T.loading), lead: '', busy: Date.now() + s * 1000 };
-    later(s * 1000 + Math.random() * 1000, again);
+    trouble = { head: t(T.loading), lead: t(T.busy), until: Date.now() + (s || 5000) };
+    later((s || 5000) + Math.random() * 1000, again);
   } else if (p.status && p.status < 500) {
+    // A receipt that is not accepted is worth nothing; a new place may be had.
+    if (again === enter && recall('receipt')) {
+      keep('receipt', null);
+      return enter();
+    }
     trouble = { head: p.title, lead: p.detail };
   } else {
-    trouble = { head: t(T.noAnswer), lead: t(T.noAnswerLead) };
-    later(Math.max(p.retryAfter * 1000, backoff(++failures, 0)), again);
+    trouble = { head: p.status ? p.title : t(T.offline), lead: t(T.offlineLead) };
+    later(s || backoff(++failures, 0), again);
   }
   render();
 }
 
-async function go(): Promise<void> {
-  const b = $<HTMLButtonElement>('go');
-  if (trouble) return look();
-  if (phase !== 'ready') return phase === 'left' || phase === 'expired' ? enter() : location.assign(shop);
-  b.disabled = true;
-  try {
-    update(await claim(id));
-  } catch (e) {
-    trouble = { head: (e as Problem).title, lead: (e as Problem).detail };
-    later(2000, look);
-    render();
-  }
-  b.disabled = false;
+/** The one large button. */
+function go(): void {
+  if (trouble) look();
+  else if (phase === 'left' || phase === 'expired') enter();
+  else if (phase === 'ready') void take(claim(id), look);
+  else location.assign(shop);
 }
 
+/** Leaves at the second press within six seconds. */
 async function quit(): Promise<void> {
-  if (!leaving) {
-    leaving = true;
-    setTimeout(() => { leaving = false; render(); }, 6000);
+  leaving = !leaving;
+  if (leaving) {
+    setTimeout(() => {
+      leaving = false;
+      render();
+    }, 6000);
     return render();
   }
   try {
     await leave(id);
-    feed?.stop();
-    clearTimeout(timer);
-    store.set(key('receipt'), null);
-    store.set(key('line'), null);
-    store.set(key('left'), '1');
-    memory = null;
-    phase = 'left';
-    render();
-    $('head').focus();
   } catch (e) {
-    failed(e as Problem, look);
+    return failed(e as Problem, look);
   }
+  feed?.stop();
+  keep('receipt', null);
+  keep('line', (memory = null));
+  keep('left', '1');
+  look();
+  $('head').focus();
 }
 
 // Showing it
 
-const views: Record<Phase, readonly [head: T.Text, lead: T.Text | null, button: T.Text | null]> = {
-  scheduled: [T.scheduled, T.scheduledLead, null],
-  lobby: [T.lobby, T.lobbyLead, null],
-  waiting: [T.waiting, null, null],
-  paused: [T.paused, T.pausedLead, null],
-  shop_unavailable: [T.shopDown, T.pausedLead, null],
-  full: [T.full, T.fullLead, null],
-  all_held: [T.allHeld, T.allHeldLead, null],
+const views: Record<Phase, readonly [head: T.Text, lead?: T.Text, button?: T.Text]> = {
+  scheduled: [T.scheduled, T.scheduledLead],
+  lobby: [T.lobby, T.lobbyLead],
+  waiting: [T.waiting],
+  paused: [T.paused, T.standstill],
+  shop_unavailable: [T.shopDown, T.standstill],
+  full: [T.full, T.standstill],
+  all_held: [T.allHeld, T.standstill],
   ready: [T.ready, T.readyLead, T.enter],
-  shopping: [T.inside, null, T.toShop],
-  done: [T.done, T.doneLead, T.toEvent],
-  left: [T.left, T.againLead, T.again],
-  expired: [T.expired, T.againLead, T.again],
-  closed: [T.closed, null, T.toEvent],
-  sold_out: [T.soldOut, T.soldOutLead, T.toEvent],
+  shopping: [T.inside, , T.enter],
+  done: [T.done, , T.toEvent],
+  left: [T.left, , T.again],
+  expired: [T.expired, , T.again],
+  closed: [T.closed, , T.toEvent],
+  sold_out: [T.soldOut, , T.toEvent],
 };
 
-/** Writes a text where it changed, and hides what has none. */
-function put(n: string, text: string | null | undefined): void {
+/** Writes a text where it changed and hides what has none; a fact (`d…`) hides with its label. */
+function put(n: string, text: string | 0 | false | null | undefined): void {
   const e = $(n);
-  if (e.textContent !== (text ??= '')) e.textContent = text;
+  if (e.textContent !== (text ||= '')) e.textContent = text;
   (n[0] === 'd' ? e.parentElement! : e).hidden = !text;
 }
 
-let drawn: string | undefined;
+const opens = (): string | null | undefined => (phase === 'scheduled' && room!.lobby_opens_at) || room?.opens_at;
 
 function render(): void {
-  const v = phase && views[phase];
-  const inLine = !!me?.ahead?.toFixed && !!memory && !trouble && ['waiting', 'paused', 'shop_unavailable', 'full', 'all_held'].includes(phase!);
-  const opens = phase === 'scheduled' ? room!.lobby_opens_at ?? room!.opens_at : phase === 'lobby' ? room!.opens_at : null;
-  const head = trouble?.head ?? t(v ? v[0] : T.loading);
-  const lead = trouble ? (trouble.busy ? t(T.busy, Math.max(1, Math.ceil((trouble.busy - Date.now()) / 1000))) : trouble.lead)
-    : phase === 'lobby' && !opens ? t(T.lobbySoon)
-    : v?.[1] ? t(v[1], date(opens)) : '';
+  const view = phase && views[phase];
+  const inLine = !trouble && me?.state === 'waiting' && memory && !over(phase!) && phase !== 'scheduled';
+  const gathers = !trouble && phase === 'lobby';
+  const before = gathers || (!trouble && phase === 'scheduled');
   const title = data.event?.name ?? room?.name ?? 'onsale';
+  const head = trouble?.head ?? t(view?.[0] ?? T.loading);
+  const lead = trouble?.lead ?? [view?.[1] && t(view[1]), before && date(opens(), 'medium')].filter(Boolean).join(' ');
+  const turn = !trouble && phase === 'ready';
+  const unit = { style: 'unit', unit: 'minute' } as const;
 
   put('name', title);
   put('head', head);
   put('lead', lead);
-  put('words', trouble ? '' : room?.message);
-  put('what', inLine ? (memory!.ahead ? t(memory!.ahead === 1 ? T.aheadOne : T.ahead) : t(T.next)) : '');
-  put('keep', inLine || phase === 'lobby' ? t(T.keep) : '');
-  put('dw', inLine ? (me!.wait ? minutes(me!.wait.low_s, me!.wait.high_s) : t(T.unknown)) : '');
-  put('ds', inLine && room!.stock_left !== null ? number(room!.stock_left) : '');
-  put('dr', inLine ? number(room!.admitting_per_minute) : '');
-  put('dg', phase === 'lobby' ? number(room!.waiting) : '');
-  put('du', inLine || phase === 'lobby' ? date(me?.as_of, { timeStyle: 'medium' }) : '');
-  $('facts').hidden = !inLine && phase !== 'lobby';
+  put('words', !trouble && room?.message);
+  put('what', inLine && t(memory!.ahead ? T.ahead : T.next));
+  put('keep', (inLine || gathers) && t(T.keep));
+  put('dw', inLine && me!.wait && new Intl.NumberFormat(t(T.languages), unit).formatRange(Math.max(1, Math.floor(me!.wait.low_s / 60)), Math.max(1, Math.ceil(me!.wait.high_s / 60))));
+  put('dg', gathers && number(room!.waiting));
+  put('ds', inLine && room!.stock_left !== null && number(room!.stock_left));
+  put('dr', inLine && number(room!.admitting_per_minute));
+  put('du', (inLine || gathers) && date(me!.as_of, undefined, 'medium'));
+  $('facts').hidden = !inLine && !gathers;
   const bar = $<HTMLProgressElement>('bar');
   bar.hidden = !inLine;
   if (inLine) bar.value = progress(memory!);
-
   const state = navigator.onLine ? { live: T.live, reconnecting: T.reconnecting, polling: T.polling, connecting: null, stopped: null }[link] : T.offline;
-  put('link', !phase || over(phase) || phase === 'scheduled' || !state ? '' : t(state));
+  put('link', state && t(state));
   $('link').className = link;
-
-  const button = trouble ? (trouble.busy ? null : T.retry) : v?.[2];
+  const button = trouble ? (trouble.until ? null : T.retry) : view?.[2];
   put('go', button && t(button));
-  put('leave', inLine || phase === 'lobby' || phase === 'ready' ? t(leaving ? T.really : T.leave) : '');
-  put('tell', (inLine || phase === 'lobby') && 'Notification' in window && Notification.permission === 'default' ? t(T.tell) : '');
-  put('tabs', otherTab ? t(T.tabs) : '');
+  put('leave', (inLine || gathers || turn) && t(leaving ? T.really : T.leave));
+  put('tell', (inLine || gathers) && window.Notification?.permission === 'default' && t(T.tell));
+  put('tabs', otherTab && t(T.tabs));
   tick();
+  document.title = `${turn ? '● ' : ''}${inLine ? number(memory!.ahead) : head} · ${title}`;
 
-  document.title = phase === 'ready' ? `● ${t(T.ready)} · ${title}` : inLine ? `${number(memory!.ahead)} · ${title}` : `${head} · ${title}`;
-
-  const shown = trouble ? 'trouble' : phase;
+  const shown = trouble ? head : phase;
   if (shown !== drawn) {
-    if (phase === 'ready' && !trouble) {
-      $('alert').textContent = `${head} ${lead}`;
-      $('go').focus();
-    } else if (drawn) $('alert').textContent = '';
-    drawn = shown;
     spokenAt = 0;
+    $('alert').textContent = turn ? `${head} ${lead}` : '';
+    if (turn) $('go').focus();
   }
-  speak(inLine ? `${head}. ${number(memory!.ahead)} ${t(T.ahead)}. ${t(T.wait)}: ${$('dw').textContent}` : `${head}. ${lead}`);
+  drawn = shown;
+  // Screen readers hear of a new phase at once, of numbers at most every 15 seconds, and of their turn through the alert.
+  const text = inLine ? `${head}. ${number(memory!.ahead)} ${t(T.ahead)}. ${t(T.wait)}: ${$('dw').textContent}` : `${head}. ${lead}`;
+  if (text !== spoken && !turn && Date.now() - spokenAt >= 15_000) {
+    spokenAt = Date.now();
+    $('say').textContent = spoken = text;
+  }
 }
 
-/** A range in whole minutes, as the language writes it. */
-function minutes(low: number, high: number): string {
-  const f = new Intl.NumberFormat(T.languages[lang], { style: 'unit', unit: 'minute' });
-  return f.formatRange(Math.max(1, Math.floor(low / 60)), Math.max(1, Math.ceil(high / 60)));
-}
-
-/** Tells screen readers: at once on a new phase, else at most every 15 seconds. */
-function speak(text: string): void {
-  if (text === spoken || phase === 'ready' || trouble?.busy || Date.now() - spokenAt < 15_000) return;
-  spokenAt = Date.now();
-  $('say').textContent = spoken = text;
-}
-
-/** What changes every second: the big number, or a countdown. */
+/** What changes every second: a countdown, or the number of people ahead. */
 function tick(): void {
-  const until = trouble ? null : phase === 'ready' ? me!.claim_by : phase === 'lobby' ? room!.opens_at : phase === 'scheduled' ? room!.lobby_opens_at ?? room!.opens_at : null;
-  const s = secondsUntil(until);
-  const line = !$('bar').hidden && memory;
-  put('big', s !== null ? clockText(s) : line && memory!.ahead ? number(memory!.ahead) : '');
-  $('big').classList.toggle('time', s !== null);
-  if (s === 0 && phase === 'scheduled' && !timer) later(1000 + Math.random() * 3000, enter);
-  if (s === 0 && phase === 'ready' && !timer) later(1500, look);
+  const s = trouble ? (trouble.until ? Math.max(0, Math.ceil((trouble.until - Date.now()) / 1000)) : null)
+    : secondsUntil(phase === 'ready' ? me!.claim_by : phase === 'lobby' || phase === 'scheduled' ? opens() : null);
+  put('big', s !== null ? clockText(s) : !$('bar').hidden && memory!.ahead && number(memory!.ahead));
+  if (s === 0 && !timer && !trouble) {
+    if (phase === 'scheduled') later(1000 + Math.random() * 3000, enter);
+    if (phase === 'ready') later(1500, look);
+  }
 }
 
-/** A sound, a notification and the focus, as far as the browser allows them. */
+/** A notification and a sound, as far as this person allowed them. */
 function ring(): void {
+  if (window.Notification?.permission !== 'granted') return;
   try {
-    if (Notification.permission === 'granted') new Notification(t(T.ready), { body: data.event?.name ?? '', tag: id });
-  } catch { /* no notifications here */ }
-  try {
-    const a = new AudioContext(), o = a.createOscillator(), g = a.createGain();
-    o.frequency.value = 660;
-    g.gain.value = .1;
-    o.connect(g).connect(a.destination);
+    new Notification(t(T.ready), { body: data.event?.name, tag: id });
+    const a = new AudioContext(), o = a.createOscillator();
+    o.connect(a.destination);
     o.start();
-    o.stop(.4);
-  } catch { /* no sound here */ }
+    o.stop(.3);
+  } catch { /* phones notify through service workers only */ }
 }
 
-function speakIn(l: number): void {
+function speak(l: number): void {
   lang = l;
-  document.documentElement.lang = T.languages[l]!;
-  $('lang').setAttribute('aria-label', t(T.language));
-  ([['lw', T.wait], ['ls', T.stock], ['lr', T.rate], ['lg', T.gathered], ['lu', T.updated]] as const).forEach(([n, x]) => { $(n).textContent = t(x); });
-  $('bar').setAttribute('aria-label', t(T.waiting));
+  document.documentElement.lang = t(T.languages);
+  Object.entries({ lw: T.wait, lg: T.gathered, ls: T.stock, lr: T.rate, lu: T.updated }).forEach(([n, x]) => put(n, t(x)));
   const e = data.event;
-  put('venue', e ? [date(e.starts_at, { dateStyle: 'full', timeStyle: 'short' }), e.venue?.name, e.venue?.city].filter(Boolean).join(' · ') : '');
+  put('venue', e && `${date(e.starts_at, 'full')} · ${e.venue.name}, ${e.venue.city}`);
   render();
 }
 
 observe(data.now);
-for (const c of id) document.documentElement.style.setProperty('--hue', String((c.charCodeAt(0) * 37 + Number(document.documentElement.style.getPropertyValue('--hue'))) % 360));
+document.documentElement.style.setProperty('--hue', String(hueOf(id)));
 $('essentials').hidden = true;
 $('app').hidden = false;
 const menu = $<HTMLSelectElement>('lang');
-T.names.forEach((n, i) => menu.add(new Option(n, String(i), i === lang, i === lang)));
+T.names.forEach((n, i) => menu.add(new Option(n, `${i}`)));
 menu.onchange = () => {
-  store.set('onsale:lang', T.languages[+menu.value]!);
-  speakIn(+menu.value);
+  store.set('onsale:lang', menu.value);
+  speak(+menu.value);
 };
 $('go').onclick = go;
 $('leave').onclick = quit;
 $('tell').onclick = () => void Notification.requestPermission().then(render);
 addEventListener('offline', render);
-setInterval(() => (trouble?.busy ? render() : tick()), 1000);
-try {
-  const tabs = new BroadcastChannel(key('tab'));
-  tabs.onmessage = (e) => {
-    if (e.data) tabs.postMessage(0);
-    otherTab = true;
-    render();
-  };
-  tabs.postMessage(1);
-} catch { /* only the note is lost */ }
-speakIn(lang);
-void look();
+setInterval(tick, 1000);
+const tabs = new BroadcastChannel(id);
+tabs.onmessage = (e) => {
+  if (e.data) tabs.postMessage(0);
+  otherTab = true;
+  render();
+};
+tabs.postMessage(1);
+const liked = navigator.languages.map((l) => T.languages.indexOf(l.slice(0, 2) as T.Language)).find((i) => i >= 0);
+menu.value = store.get('onsale:lang') ?? `${liked ?? 0}`;
+speak(+menu.value);
+look();

@@ -1,0 +1,108 @@
+// Chromium, a server for dist under the production Content-Security-Policy, and axe: what every page test needs.
+import { readFileSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import { createRequire } from 'node:module';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+
+const require = createRequire(import.meta.url);
+const dist = new URL('../dist/', import.meta.url);
+const axe = readFileSync(require.resolve('axe-core/axe.min.js'), 'utf8');
+export const outDir = fileURLToPath(new URL('.out/', import.meta.url));
+await mkdir(outDir, { recursive: true });
+
+export const launch = () => chromium.launch({
+  executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
+  args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
+    '--disable-component-update', '--disable-sync', '--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1'],
+});
+
+/** The policy the server sends with a page, made from the hashes of the build. */
+export function policy(page) {
+  const { script = [], style = [] } = JSON.parse(readFileSync(new URL('csp.json', dist), 'utf8'))[page] ?? {};
+  const quoted = (list) => list.map((h) => ` '${h}'`).join('');
+  return `default-src 'none'; script-src 'self'${quoted(script)}; style-src 'self'${quoted(style)}; img-src 'self' data:; connect-src 'self'; `
+    + "manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+}
+
+const pages = [[/^\/$/, 'index.html'], [/^\/events\//, 'event.html'], [/^\/queue\//, 'queue.html'], [/^\/checkout\//, 'checkout.html'], [/^\/orders\//, 'order.html'], [/^\/console$/, 'console.html']];
+const types = { js: 'text/javascript', css: 'text/css', html: 'text/html; charset=utf-8' };
+const escape = (s) => s.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
+
+/**
+ * Serves dist as the real server does. `data(page)` gives what it puts into
+ * the page's placeholders: {title, essentials, data}.
+ */
+export async function serveDist(data = () => ({})) {
+  const server = createServer((req, res) => {
+    const path = new URL(req.url, 'http://x').pathname, page = pages.find(([r]) => r.test(path))?.[1];
+    try {
+      if (page) {
+        const d = data(page);
+        const html = readFileSync(new URL(page, dist), 'utf8')
+          .replace('<!--onsale:title-->', () => escape(d.title ?? 'onsale'))
+          .replace('<!--onsale:essentials-->', () => d.essentials ?? '')
+          .replace('<!--onsale:data-->', () => `<script type="application/json" id="onsale-data">${JSON.stringify(d.data ?? {}).replace(/</g, '\\u003c')}</script>`);
+        res.writeHead(200, { 'content-type': types.html, 'content-security-policy': policy(page), 'cache-control': 'no-cache' }).end(html);
+      } else {
+        res.writeHead(200, { 'content-type': types[path.split('.').pop()] ?? 'application/octet-stream' }).end(readFileSync(new URL(`.${path}`, dist)));
+      }
+    } catch {
+      res.writeHead(404).end();
+    }
+  });
+  await new Promise((ok) => server.listen(0, '127.0.0.1', ok));
+  return { url: `http://127.0.0.1:${server.address().port}`, close: () => new Promise((ok) => { server.closeAllConnections(); server.close(ok); }) };
+}
+
+/** Collects everything the page complains about: errors, failed resources, policy violations. */
+export function complaints(page, ignore = () => false) {
+  const list = [];
+  page.on('console', (m) => { if (['error', 'warning'].includes(m.type()) && !ignore(m.text())) list.push(`${m.type()}: ${m.text()} (${m.location().url})`); });
+  page.on('pageerror', (e) => list.push(`exception: ${e.stack}`));
+  return list;
+}
+
+/** Violations axe finds on the page as it stands, in one line each. */
+export async function violations(page) {
+  await page.evaluate(axe).catch(() => {});
+  const found = await page.evaluate(() => globalThis.axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }));
+  return found.violations.map((v) => `${v.id}: ${v.help} [${v.nodes.map((n) => `${n.target.join(' ')} ${n.any?.[0]?.message ?? ''}`).join('; ')}]`);
+}
+
+export const json = (body, status = 200, headers = {}) => ({ status, contentType: status < 400 ? 'application/json' : 'application/problem+json', headers, body: JSON.stringify(body) });
+export const problem = (status, code, title, more = {}, headers = {}) => json({ type: `https://onsale.example/problems/${code}`, title, status, ...more }, status, headers);
+
+/** Answers the API: `routes` maps "METHOD /path" (or a path pattern) to an answer or a function of the request. */
+export async function answer(page, routes) {
+  await page.route('**/v1/**', async (route) => {
+    const r = route.request(), path = new URL(r.url()).pathname, hit = routes[`${r.method()} ${path}`];
+    const reply = typeof hit === 'function' ? await hit(r) : hit;
+    if (reply === 'abort') return route.abort();
+    return route.fulfill(reply ?? problem(404, 'not-found', `No answer for ${r.method()} ${path}`));
+  });
+}
+
+/** A WebSocket the test plays the server of. `sockets` holds every connection, newest last. */
+export async function socket(page, path, opened = () => {}) {
+  const sockets = [];
+  await page.routeWebSocket((u) => u.pathname === path, (ws) => {
+    const s = { ws, received: [], send: (m) => ws.send(JSON.stringify(m)), close: (code) => ws.close({ code }) };
+    ws.onMessage((m) => s.received.push(m));
+    sockets.push(s);
+    opened(s, sockets.length);
+  });
+  return sockets;
+}
+
+/** Waits until `f` is truthy; for state kept in the test, where no page event tells. */
+export async function until(f, what = 'the condition', ms = 5000) {
+  const end = performance.now() + ms;
+  for (;;) {
+    const v = await f();
+    if (v) return v;
+    if (performance.now() > end) throw new Error(`waited ${ms} ms for ${what}`);
+    await new Promise((ok) => setTimeout(ok, 20));
+  }
+}
