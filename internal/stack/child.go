@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -158,10 +159,23 @@ func rotateLog(path string) error {
 
 // ready polls probe until it succeeds, the child ends, or ctx does.
 func (c *child) ready(ctx context.Context, probe func(context.Context) error) error {
+	// A probe must not wait for the answer of somebody else on the child's port.
+	probing, died := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		defer died()
+		select {
+		case <-c.done:
+		case <-probing.Done():
+		}
+	})
+	defer watch.Wait()
+	defer died()
+
 	poll := time.NewTicker(15 * time.Millisecond)
 	defer poll.Stop()
 	for {
-		attempt, cancel := context.WithTimeout(ctx, 2*time.Second)
+		attempt, cancel := context.WithTimeout(probing, 2*time.Second)
 		err := probe(attempt)
 		cancel()
 		if err == nil {

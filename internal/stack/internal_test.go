@@ -22,7 +22,7 @@ import (
 func TestOrphansAreStopped(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	orphan, err := StartPostgres(t.Context(), PostgresOptions{Dir: filepath.Join(dir, "postgres")})
+	orphan, err := StartPostgres(t.Context(), PostgresOptions{Dir: filepath.Join(dir, "postgres"), NoSync: true})
 	if err != nil {
 		t.Skipf("needs PostgreSQL on this machine: %v", err)
 	}
@@ -51,7 +51,7 @@ func TestOrphansAreStopped(t *testing.T) {
 func TestForeignProcessIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	first, err := StartPostgres(t.Context(), PostgresOptions{Dir: dir})
+	first, err := StartPostgres(t.Context(), PostgresOptions{Dir: dir, NoSync: true})
 	if err != nil {
 		t.Skipf("needs PostgreSQL on this machine: %v", err)
 	}
@@ -72,7 +72,7 @@ func TestForeignProcessIsLeftAlone(t *testing.T) {
 	if err := first.account.own(filepath.Join(first.data(), "postmaster.pid")); err != nil {
 		t.Fatal(err)
 	}
-	second, err := StartPostgres(t.Context(), PostgresOptions{Dir: dir})
+	second, err := StartPostgres(t.Context(), PostgresOptions{Dir: dir, NoSync: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -224,7 +224,7 @@ func TestDownloadedPostgresRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 { // the second time from what is kept
-		server, err := StartPostgres(t.Context(), PostgresOptions{BinDirs: []string{}, Repository: repository.URL, DownloadDir: downloads})
+		server, err := StartPostgres(t.Context(), PostgresOptions{NoSync: true, BinDirs: []string{}, Repository: repository.URL, DownloadDir: downloads})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -29,7 +29,7 @@ import (
 type PostgresOptions struct {
 	Dir    string            // data folder, kept between runs; "": a temporary one
 	Port   int               // 0: a free one
-	NoSync bool              // trade durability for speed: data survives killing the server, but not the machine's crash
+	NoSync bool              // no fsync, for speed: what was committed survives killing the server, but not a crash of the machine
 	Config map[string]string // further settings of postgresql.conf
 	Logger *slog.Logger      // nil: silent
 
@@ -159,7 +159,6 @@ func (p *Postgres) prepare(ctx context.Context, options PostgresOptions) error {
 	}
 	if options.NoSync {
 		p.settings["fsync"] = "off"
-		p.settings["synchronous_commit"] = "off"
 		p.settings["full_page_writes"] = "off"
 	}
 	maps.Copy(p.settings, options.Config)

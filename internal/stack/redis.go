@@ -207,6 +207,7 @@ func (r *Redis) start(ctx context.Context) error {
 	}
 	client := redis.NewClient(&redis.Options{
 		Addr: r.address(), Password: r.password, MaxRetries: -1, DialerRetries: 1, DialTimeout: time.Second,
+		ReadTimeout: 300 * time.Millisecond, ContextTimeoutEnabled: true, // who does not answer is another program
 		DisableIdentity: true, Protocol: 2,
 	})
 	defer client.Close()

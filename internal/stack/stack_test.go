@@ -45,7 +45,15 @@ func runParent(dir string) {
 	select {}
 }
 
+// start starts a stack for one test. PostgreSQL does not sync: that is for the
+// speed of the tests, and no process' death can tell the difference.
 func start(t *testing.T, options stack.Options) *stack.Stack {
+	t.Helper()
+	options.Postgres.NoSync = true
+	return startAsIs(t, options)
+}
+
+func startAsIs(t *testing.T, options stack.Options) *stack.Stack {
 	t.Helper()
 	servers, err := stack.Start(t.Context(), options)
 	if err != nil {
@@ -77,7 +85,7 @@ func redisClient(t *testing.T, address string) *redis.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	options.MaxRetries, options.DialerRetries = -1, 1
+	options.MaxRetries, options.DialerRetries, options.ContextTimeoutEnabled = -1, 1, true
 	client := redis.NewClient(options)
 	t.Cleanup(func() { client.Close() })
 	return client
@@ -256,7 +264,7 @@ func mustURL(t *testing.T, address string) *url.URL {
 
 func TestKillAndRestartKeepAddressAndData(t *testing.T) {
 	t.Parallel()
-	servers := start(t, stack.Options{Dir: t.TempDir(), Redis: stack.RedisOptions{Fsync: "always"}})
+	servers := startAsIs(t, stack.Options{Dir: t.TempDir(), Redis: stack.RedisOptions{Fsync: "always"}})
 	redisURL, postgresURL := servers.Redis.URL(), servers.Postgres.URL()
 	set(t, redisURL, "kept")
 	insert(t, postgresURL, 7)
