@@ -22,6 +22,8 @@ type Store interface {
 	Layout(ctx context.Context, event string) (*Layout, error)
 	PlanView(ctx context.Context, event string) (doc []byte, version string, err error)
 	Tickets(ctx context.Context, q TicketQuery) (TicketPage, error)
+	// TicketEvent finds the event and the ordinal of a ticket.
+	TicketEvent(ctx context.Context, ticket string) (event string, ordinal int, err error)
 	CreateEvent(ctx context.Context, e NewEvent) (Event, error)
 	UpdateEvent(ctx context.Context, id string, p EventPatch) (Event, error)
 }
@@ -169,6 +171,11 @@ func (c *Cache) PlanView(ctx context.Context, id string) (doc []byte, version st
 // Tickets is Store.Tickets: who has a ticket is never a matter of memory.
 func (c *Cache) Tickets(ctx context.Context, q TicketQuery) (TicketPage, error) {
 	return c.store.Tickets(ctx, q)
+}
+
+// TicketEvent is Store.TicketEvent.
+func (c *Cache) TicketEvent(ctx context.Context, ticket string) (event string, ordinal int, err error) {
+	return c.store.TicketEvent(ctx, ticket)
 }
 
 // CreateEvent is Store.CreateEvent; this node lists the event at once.

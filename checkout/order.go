@@ -219,6 +219,8 @@ type OrderStore interface {
 	// RefundOrder takes all tickets of a paid order back and starts the refund.
 	RefundOrder(ctx context.Context, id, reason, actor string) (Order, error)
 
+	// SalesSince counts the orders paid within the last while.
+	SalesSince(ctx context.Context, age time.Duration) (int, error)
 	// Orders lists orders, newest first, for operators.
 	Orders(ctx context.Context, q OrderQuery) (OrderPage, error)
 	// Overdue lists what should have been finished by now, for reconciliation.

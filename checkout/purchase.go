@@ -122,6 +122,17 @@ func (s *Service) Orders(ctx context.Context, q OrderQuery) (OrderPage, error) {
 	return s.orders.Orders(ctx, q)
 }
 
+// OrderOfPayment names the order that a payment is for.
+func (s *Service) OrderOfPayment(ctx context.Context, payment string) (string, error) {
+	p, err := s.orders.Payment(ctx, payment)
+	return p.Order, err
+}
+
+// SalesSince counts the orders paid within the last while.
+func (s *Service) SalesSince(ctx context.Context, age time.Duration) (int, error) {
+	return s.orders.SalesSince(ctx, age)
+}
+
 // Pay authorises the order's total and commits the sale. The answer is the
 // order: paid, declined (pay again with another method), awaiting_payment with
 // a next action, or payment_unknown while the gateway's answer is looked up.

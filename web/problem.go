@@ -17,6 +17,9 @@ import (
 // problemBase is what a problem's type starts with; the code follows.
 const problemBase = "https://onsale.example/problems/"
 
+// methodNotAllowed is a fault that only HTTP knows.
+const methodNotAllowed fault.Code = "method-not-allowed"
+
 // kinds is the one table from fault codes to HTTP: status and title.
 var kinds = map[fault.Code]struct {
 	status int
@@ -43,47 +46,34 @@ var kinds = map[fault.Code]struct {
 	fault.TooLarge:           {http.StatusRequestEntityTooLarge, "The request is too large"},
 	fault.Unavailable:        {http.StatusServiceUnavailable, "Temporarily unavailable"},
 	fault.GatewayUnavailable: {http.StatusServiceUnavailable, "The payment gateway is unavailable"},
+	methodNotAllowed:         {http.StatusMethodNotAllowed, "Method not allowed"},
 	fault.Internal:           {http.StatusInternalServerError, "Something went wrong"},
 }
 
-// fail renders err as application/problem+json and ends the request. Errors
-// that are not faults are logged and shown as "internal".
+// fail renders err as application/problem+json and ends the request.
 func (s *Server) fail(c *gin.Context, err error) {
-	f, ok := errors.AsType[*fault.Error](err)
-	switch {
-	case ok:
-	case errors.Is(err, context.Canceled) && c.Request.Context().Err() != nil:
+	if errors.Is(err, context.Canceled) && c.Request.Context().Err() != nil {
 		c.AbortWithStatus(499) // the client went away; nobody reads this
 		return
-	case errors.Is(err, context.DeadlineExceeded):
-		f = fault.Down(err, "the service")
-	default:
-		f = fault.Wrap(err, fault.Internal, "the error is logged under this request id")
 	}
-	kind, known := kinds[f.Code]
-	if !known {
-		kind = kinds[fault.Internal]
-	}
-	if kind.status >= http.StatusInternalServerError {
-		s.log.LogAttrs(c.Request.Context(), slog.LevelError, "request failed",
-			slog.String("request_id", requestID(c)), slog.String("route", c.FullPath()), slog.Any("error", err))
-	}
+	f := s.diagnose(c, err)
+	status, title := kindOf(f.Code)
 	doc := make(map[string]any, len(f.Members)+6)
 	for name, value := range f.Members {
 		doc[name] = value
 	}
 	doc["type"] = problemBase + string(f.Code)
-	doc["title"] = kind.title
-	doc["status"] = kind.status
+	doc["title"] = title
+	doc["status"] = status
 	doc["detail"] = f.Detail
 	doc["instance"] = c.Request.URL.Path
 	doc["request_id"] = requestID(c)
 	if f.RetryAfter > 0 {
 		c.Header("Retry-After", strconv.Itoa(int(math.Ceil(f.RetryAfter.Seconds()))))
-	} else if kind.status == http.StatusServiceUnavailable {
+	} else if status == http.StatusServiceUnavailable {
 		c.Header("Retry-After", "2")
 	}
-	if kind.status == http.StatusUnauthorized {
+	if status == http.StatusUnauthorized {
 		c.Header("WWW-Authenticate", `Bearer realm="onsale"`)
 	}
 	body, err := json.Marshal(doc)
@@ -92,6 +82,39 @@ func (s *Server) fail(c *gin.Context, err error) {
 		return
 	}
 	c.Header("Cache-Control", "no-store")
-	c.Data(kind.status, "application/problem+json", body)
+	c.Data(status, "application/problem+json", body)
 	c.Abort()
+}
+
+// diagnose finds the fault in err and logs what is ours to mend. Errors that
+// are not faults are shown as "internal".
+func (s *Server) diagnose(c *gin.Context, err error) *fault.Error {
+	f, ok := errors.AsType[*fault.Error](err)
+	if !ok {
+		if errors.Is(err, context.DeadlineExceeded) {
+			f = fault.Down(err, "the service")
+		} else {
+			f = fault.Wrap(err, fault.Internal, "the error is logged under this request id")
+		}
+	}
+	if status, _ := kindOf(f.Code); status >= http.StatusInternalServerError {
+		s.log.LogAttrs(c.Request.Context(), slog.LevelError, "request failed",
+			slog.String("request_id", requestID(c)), slog.String("route", c.FullPath()), slog.Any("error", err))
+	}
+	return f
+}
+
+// explain is what a person is told about err.
+func (s *Server) explain(c *gin.Context, err error) (status int, title, detail string) {
+	f := s.diagnose(c, err)
+	status, title = kindOf(f.Code)
+	return status, title, f.Detail
+}
+
+func kindOf(code fault.Code) (status int, title string) {
+	kind, known := kinds[code]
+	if !known {
+		kind = kinds[fault.Internal]
+	}
+	return kind.status, kind.title
 }

@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -26,6 +27,8 @@ type Catalog interface {
 	Layout(ctx context.Context, event string) (*catalog.Layout, error)
 	PlanView(ctx context.Context, event string) (doc []byte, version string, err error)
 	Tickets(ctx context.Context, q catalog.TicketQuery) (catalog.TicketPage, error)
+	// TicketEvent finds the event and the ordinal of a ticket.
+	TicketEvent(ctx context.Context, ticket string) (event string, ordinal int, err error)
 	CreateEvent(ctx context.Context, e catalog.NewEvent) (catalog.Event, error)
 	UpdateEvent(ctx context.Context, id string, p catalog.EventPatch) (catalog.Event, error)
 }
@@ -55,7 +58,7 @@ type Deps struct {
 	// Ready names the dependencies of this role and how to ask after them.
 	Ready map[string]func(context.Context) error
 	// Audit records what an operator did. Nil where the role has no database.
-	Audit  Audit
+	Audit   Audit
 	Sandbox SandboxActions // nil unless the sandbox gateway is in use
 
 	Clock      func() time.Time
@@ -72,9 +75,12 @@ type Server struct {
 	hub     *Hub
 	live    *liveHub
 	admin   *adminHub
+	pages   *pages
 	metrics *metrics
 	origins map[string]bool
 	secure  bool // cookies only over TLS
+
+	crossOrigin *http.CrossOriginProtection
 }
 
 // New wires the routes of the node's roles. It does no I/O.
@@ -99,8 +105,17 @@ func New(d Deps) (*Server, error) {
 	for _, o := range d.AllowedOrigins {
 		s.origins[strings.TrimSuffix(o, "/")] = true
 	}
+	s.crossOrigin = http.NewCrossOriginProtection()
+	for o := range s.origins {
+		if err := s.crossOrigin.AddTrustedOrigin(o); err != nil {
+			return nil, fmt.Errorf("web: allowed origin: %w", err)
+		}
+	}
 	var err error
 	if s.metrics, err = newMetrics(d.Registerer); err != nil {
+		return nil, err
+	}
+	if s.pages, err = loadPages(d.UI); err != nil {
 		return nil, err
 	}
 	s.engine.HandleMethodNotAllowed = true

@@ -396,6 +396,15 @@ func (s *Store) Orders(ctx context.Context, q checkout.OrderQuery) (page checkou
 	return page, err
 }
 
+// SalesSince implements checkout.OrderStore.
+func (s *Store) SalesSince(ctx context.Context, age time.Duration) (n int, err error) {
+	err = s.tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
+		return tx.QueryRow(ctx, `
+			select count(*) from order_events where status = 'paid' and at > now() - $1::interval`, age).Scan(&n)
+	})
+	return n, err
+}
+
 func encodeCursor(at time.Time, id string) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(at.Format(time.RFC3339Nano) + " " + id))
 }

@@ -162,6 +162,7 @@ create table order_events (
     at       timestamptz not null default now()
 );
 create index order_events_by_order on order_events (order_id, id);
+create index order_events_by_time on order_events (at);
 
 create table payments (
     id         uuid primary key, -- also the gateway's idempotency key

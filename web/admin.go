@@ -1,0 +1,529 @@
+package web
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/gorilla/websocket"
+
+	"onsale/catalog"
+	"onsale/checkout"
+	"onsale/internal/audit"
+	"onsale/internal/fault"
+	"onsale/waitroom"
+)
+
+const (
+	adminEventsPath = "/v1/admin/events"
+	adminEventBytes = 32 << 20 // an event with its plan inside
+)
+
+// Audit keeps what operators did; *audit.Log is one.
+type Audit interface {
+	Record(ctx context.Context, e audit.Entry) error
+	Entries(ctx context.Context, cursor string, limit int) (entries []audit.Entry, next string, err error)
+}
+
+func (s *Server) adminRoutes(r gin.IRouter) {
+	a := r.Group("/v1/admin", s.requireAdmin)
+	a.GET("/rooms", s.adminRooms)
+	a.GET("/rooms/:event", s.adminRoom)
+	a.PATCH("/rooms/:event", s.adminConfigure)
+	a.POST("/rooms/:event/:action", s.adminRoomAction)
+	a.GET("/orders", s.adminOrders)
+	a.POST("/orders/:id/refund", s.adminRefund)
+	a.GET("/audit", s.adminAudit)
+	r.GET("/v1/admin/live", s.adminLive) // asks for the token itself: browsers cannot send headers
+}
+
+// record writes to the audit log. What cannot be audited is not done.
+func (s *Server) record(c *gin.Context, action, subject string, detail any) error {
+	if s.Audit == nil {
+		return nil
+	}
+	b, err := json.Marshal(detail)
+	if err != nil {
+		return err
+	}
+	return s.Audit.Record(c.Request.Context(), audit.Entry{
+		At: s.Clock(), Actor: "admin", Action: action, Subject: subject, Detail: b,
+	})
+}
+
+type throttleView struct {
+	RatePerMinute int `json:"rate_per_minute"`
+	Burst         int `json:"burst"`
+	MaxShoppers   int `json:"max_shoppers"`
+	LeaseS        int `json:"lease_s"`
+	ClaimWindowS  int `json:"claim_window_s"`
+}
+
+// roomView is a room as operators see it.
+type roomView struct {
+	Event              string          `json:"event"`
+	Name               string          `json:"name"`
+	State              waitroom.State  `json:"state"`
+	Reason             waitroom.Reason `json:"reason,omitempty"`
+	ClosedReason       string          `json:"closed_reason,omitempty"`
+	Message            string          `json:"message"`
+	OpensAt            *time.Time      `json:"opens_at"`
+	Throttle           throttleView    `json:"throttle"`
+	Waiting            int             `json:"waiting"`
+	Ready              int             `json:"ready"`
+	Shopping           int             `json:"shopping"`
+	AdmittedTotal      int64           `json:"admitted_total"`
+	JoinedTotal        int64           `json:"joined_total"`
+	AdmittedLastMinute int             `json:"admitted_last_minute"`
+	Tickets            *checkout.Stock `json:"tickets"`
+	Wait               *waitroom.Wait  `json:"wait"` // of somebody who joins now
+	AsOf               time.Time       `json:"as_of"`
+}
+
+func (s *Server) roomView(ctx context.Context, r waitroom.Room) roomView {
+	v := roomView{
+		Event: r.Event, Name: r.Name, State: r.State, Reason: r.Standstill(), ClosedReason: r.ClosedReason, Message: r.Message,
+		OpensAt: r.Info().OpensAt,
+		Throttle: throttleView{
+			r.Throttle.RatePerMinute, r.Throttle.Burst, r.Throttle.MaxShoppers,
+			int(r.Throttle.Lease / time.Second), int(r.Throttle.ClaimWindow / time.Second),
+		},
+		Waiting: r.Waiting, Ready: r.Ready, Shopping: r.Shopping, AdmittedTotal: r.Admitted, JoinedTotal: r.Joined,
+		AdmittedLastMinute: r.AdmittedLastMinute(), Wait: r.Wait(r.Waiting), AsOf: r.AsOf,
+	}
+	if stock, err := s.Inventory.View(ctx, r.Event); err == nil {
+		v.Tickets = &stock.Stock
+	}
+	return v
+}
+
+func (s *Server) roomViews(ctx context.Context) ([]roomView, error) {
+	rooms, err := s.Rooms.Rooms(ctx)
+	if err != nil {
+		return nil, err
+	}
+	views := make([]roomView, 0, len(rooms))
+	for i := range rooms {
+		views = append(views, s.roomView(ctx, rooms[i]))
+	}
+	return views, nil
+}
+
+func (s *Server) adminRooms(c *gin.Context) {
+	views, err := s.roomViews(c.Request.Context())
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	private(c, http.StatusOK, gin.H{"rooms": views})
+}
+
+func (s *Server) adminRoom(c *gin.Context) {
+	event, err := id(c, "event")
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	s.answerRoom(c, event)
+}
+
+func (s *Server) answerRoom(c *gin.Context, event string) {
+	room, err := s.Rooms.Room(c.Request.Context(), event)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	private(c, http.StatusOK, s.roomView(c.Request.Context(), room))
+}
+
+func (s *Server) adminConfigure(c *gin.Context) {
+	event, err := id(c, "event")
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	var b struct {
+		RatePerMinute *int `json:"rate_per_minute,omitempty"`
+		Burst         *int `json:"burst,omitempty"`
+		MaxShoppers   *int `json:"max_shoppers,omitempty"`
+		LeaseS        *int `json:"lease_s,omitempty"`
+		ClaimWindowS  *int `json:"claim_window_s,omitempty"`
+	}
+	if err := body(c, &b); err != nil {
+		s.fail(c, err)
+		return
+	}
+	patch := waitroom.ThrottlePatch{
+		RatePerMinute: b.RatePerMinute, Burst: b.Burst, MaxShoppers: b.MaxShoppers,
+		Lease: seconds(b.LeaseS), ClaimWindow: seconds(b.ClaimWindowS),
+	}
+	if err := patch.Validate(); err != nil {
+		s.fail(c, err)
+		return
+	}
+	if err := s.record(c, "room.configure", event, b); err != nil {
+		s.fail(c, err)
+		return
+	}
+	if err := s.Rooms.Configure(c.Request.Context(), event, patch); err != nil {
+		s.fail(c, err)
+		return
+	}
+	s.answerRoom(c, event)
+}
+
+// seconds bounds before it multiplies, so that no number of them overflows.
+func seconds(n *int) *time.Duration {
+	if n == nil {
+		return nil
+	}
+	const day = 24 * 60 * 60
+	d := time.Duration(max(-day, min(*n, 366*day))) * time.Second
+	return &d
+}
+
+func (s *Server) adminRoomAction(c *gin.Context) {
+	event, err := id(c, "event")
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	var b struct {
+		Message *string `json:"message"`
+		Reason  string  `json:"reason"`
+	}
+	if err := body(c, &b); err != nil {
+		s.fail(c, err)
+		return
+	}
+	ctx := c.Request.Context()
+	actions := map[string]func() error{
+		"open":   func() error { return s.Rooms.Open(ctx, event) },
+		"pause":  func() error { return s.Rooms.Pause(ctx, event) },
+		"resume": func() error { return s.Rooms.Resume(ctx, event) },
+		"drain":  func() error { return s.Rooms.Drain(ctx, event) },
+		"close":  func() error { return s.Rooms.Close(ctx, event, b.Reason) },
+		"message": func() error {
+			if b.Message == nil {
+				return fault.New(fault.Invalid, "message is required; an empty one takes the last one back")
+			}
+			return nil
+		},
+	}
+	action := c.Param("action")
+	do, ok := actions[action]
+	if !ok {
+		s.fail(c, fault.New(fault.NotFound, "rooms have no action %q; known are open, pause, resume, drain, close and message", clip(action)))
+		return
+	}
+	if b.Reason != "" && action != "close" {
+		s.fail(c, fault.New(fault.Invalid, "reason belongs to close"))
+		return
+	}
+	if _, err := s.Rooms.Room(ctx, event); err != nil {
+		s.fail(c, err)
+		return
+	}
+	if err := s.record(c, "room."+action, event, b); err != nil {
+		s.fail(c, err)
+		return
+	}
+	if err := do(); err != nil {
+		s.fail(c, err)
+		return
+	}
+	if b.Message != nil {
+		if err := s.Rooms.Message(ctx, event, *b.Message); err != nil {
+			s.fail(c, err)
+			return
+		}
+	}
+	s.answerRoom(c, event)
+}
+
+func (s *Server) adminOrders(c *gin.Context) {
+	if err := knownQuery(c, "event", "q", "limit", "cursor"); err != nil {
+		s.fail(c, err)
+		return
+	}
+	limit, err := queryInt(c, "limit", 50, 1, 200)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	q := checkout.OrderQuery{Event: c.Query("event"), Text: c.Query("q"), Cursor: c.Query("cursor"), Limit: limit}
+	switch {
+	case q.Event != "" && !catalog.IsID(q.Event):
+		err = fault.New(fault.Invalid, "query parameter \"event\" is not an id")
+	case len(q.Text) > 254 || hasControl(q.Text):
+		err = fault.New(fault.Invalid, "query parameter \"q\" is too long or has control characters")
+	}
+	var page checkout.OrderPage
+	if err == nil {
+		page, err = s.Shop.Orders(c.Request.Context(), q)
+	}
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	orders := make([]adminOrder, 0, len(page.Orders))
+	for i := range page.Orders {
+		orders = append(orders, adminOrder{page.Orders[i], page.Orders[i].Visitor})
+	}
+	private(c, http.StatusOK, gin.H{"orders": orders, "next_cursor": orNull(page.Next)})
+}
+
+// adminOrder is an order as operators see it: without the buyer's token.
+type adminOrder struct {
+	checkout.Order
+	Visitor string `json:"visitor"`
+}
+
+func hasControl(s string) bool {
+	for _, r := range s {
+		if r < 0x20 || r == 0x7f || r == 0xfffd {
+			return true
+		}
+	}
+	return false
+}
+
+// orNull makes an empty cursor null.
+func orNull(cursor string) *string {
+	if cursor == "" {
+		return nil
+	}
+	return &cursor
+}
+
+func (s *Server) adminRefund(c *gin.Context) {
+	order, err := id(c, "id")
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	var b struct {
+		Reason string `json:"reason"`
+	}
+	if err := body(c, &b); err != nil {
+		s.fail(c, err)
+		return
+	}
+	if len(b.Reason) > 500 || hasControl(b.Reason) {
+		s.fail(c, fault.New(fault.Invalid, "reason is longer than 500 bytes or has control characters"))
+		return
+	}
+	if _, err := s.Shop.Order(c.Request.Context(), order); err != nil {
+		s.fail(c, err)
+		return
+	}
+	if err := s.record(c, "order.refund", order, b); err != nil {
+		s.fail(c, err)
+		return
+	}
+	o, err := s.Shop.RefundOrder(c.Request.Context(), order, b.Reason, "admin")
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	private(c, http.StatusOK, adminOrder{o, o.Visitor})
+}
+
+func (s *Server) adminAudit(c *gin.Context) {
+	if err := knownQuery(c, "limit", "cursor"); err != nil {
+		s.fail(c, err)
+		return
+	}
+	limit, err := queryInt(c, "limit", 50, 1, 200)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	entries, next, err := s.Audit.Entries(c.Request.Context(), c.Query("cursor"), limit)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	private(c, http.StatusOK, gin.H{"entries": entries, "next_cursor": orNull(next)})
+}
+
+// adminHub feeds the consoles that are connected to this node.
+type adminHub struct {
+	s      *Server
+	mu     sync.Mutex
+	mail   map[chan []byte]struct{}
+	closed bool
+	wg     sync.WaitGroup
+}
+
+func newAdminHub(s *Server) *adminHub { return &adminHub{s: s, mail: make(map[chan []byte]struct{})} }
+
+const mostConsoles = 100
+
+// adminLive sends a summary each second. The token comes in the Authorization
+// header, or in the first frame: {"token":"…"}.
+func (s *Server) adminLive(c *gin.Context) {
+	if !s.originAllowed(c.Request) {
+		s.fail(c, fault.New(fault.Forbidden, "pages of this origin may not connect"))
+		return
+	}
+	token, err := bearer(c)
+	if err == nil && token != "" && !s.isAdmin(token) {
+		err = fault.New(fault.Unauthorized, "an admin token is needed")
+	}
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	conn, err := upgradeViewer(c)
+	if err != nil {
+		return
+	}
+	conn.SetReadLimit(mostToken + 64)
+	if token == "" {
+		var first struct {
+			Token string `json:"token"`
+		}
+		_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+		if err := conn.ReadJSON(&first); err != nil || !s.isAdmin(first.Token) {
+			closeNow(conn, 4003, "an admin token is needed")
+			return
+		}
+	}
+	s.admin.serve(conn)
+}
+
+func (h *adminHub) serve(conn *websocket.Conn) {
+	mail := make(chan []byte, 1)
+	h.mu.Lock()
+	if h.closed || len(h.mail) >= mostConsoles {
+		h.mu.Unlock()
+		closeNow(conn, closeMoving, "try again soon")
+		return
+	}
+	h.mail[mail] = struct{}{}
+	h.wg.Add(1)
+	h.mu.Unlock()
+
+	go func() { // ends with the connection
+		defer h.wg.Done()
+		_ = conn.SetReadDeadline(time.Now().Add(livePong))
+		conn.SetPongHandler(func(string) error { return conn.SetReadDeadline(time.Now().Add(livePong)) })
+		for {
+			if _, _, err := conn.NextReader(); err != nil {
+				break
+			}
+		}
+		h.drop(mail)
+	}()
+	ping := time.NewTicker(livePing)
+	defer ping.Stop()
+	for {
+		var err error
+		select {
+		case frame, ok := <-mail:
+			if !ok {
+				closeNow(conn, closeMoving, "")
+				return
+			}
+			_ = conn.SetWriteDeadline(time.Now().Add(liveWrite))
+			err = conn.WriteMessage(websocket.TextMessage, frame)
+		case <-ping.C:
+			err = conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(liveWrite))
+		}
+		if err != nil {
+			_ = conn.Close()
+			h.drop(mail)
+			return
+		}
+	}
+}
+
+func (h *adminHub) drop(mail chan []byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if _, ok := h.mail[mail]; ok {
+		delete(h.mail, mail)
+		close(mail)
+	}
+}
+
+func (h *adminHub) run(ctx context.Context) error {
+	beat := time.NewTicker(time.Second)
+	defer beat.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			h.shutdown()
+			h.wg.Wait()
+			return nil
+		case <-beat.C:
+		}
+		h.mu.Lock()
+		watched := len(h.mail) > 0
+		h.mu.Unlock()
+		if !watched {
+			continue
+		}
+		if frame := h.frame(ctx); frame != nil {
+			h.broadcast(frame)
+		}
+	}
+}
+
+func (h *adminHub) frame(ctx context.Context) []byte {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	now := h.s.Clock()
+	p95, failed := h.s.metrics.recent.summary(now)
+	live := struct {
+		At        time.Time  `json:"at"`
+		Rooms     []roomView `json:"rooms"`
+		Orders    int        `json:"orders_per_minute"`
+		P95       int64      `json:"p95_ms"`
+		Errors    int        `json:"errors_per_minute"`
+		Reachable bool       `json:"reachable"` // the queue and the ticket store both answered
+	}{At: now, Rooms: []roomView{}, P95: p95.Milliseconds(), Errors: failed, Reachable: true}
+	views, err := h.s.roomViews(ctx)
+	if err != nil {
+		live.Reachable = false
+	} else {
+		live.Rooms = views
+	}
+	if live.Orders, err = h.s.Shop.SalesSince(ctx, time.Minute); err != nil {
+		live.Reachable = false
+	}
+	b, err := json.Marshal(live)
+	if err != nil {
+		return nil
+	}
+	return b
+}
+
+func (h *adminHub) broadcast(frame []byte) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for mail := range h.mail {
+		select {
+		case <-mail: // the newest replaces one that was not fetched
+		default:
+		}
+		select {
+		case mail <- frame:
+		default:
+		}
+	}
+}
+
+func (h *adminHub) shutdown() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.closed = true
+	for mail := range h.mail {
+		delete(h.mail, mail)
+		close(mail)
+	}
+}

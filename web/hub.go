@@ -1,0 +1,483 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/gorilla/websocket"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"onsale/internal/fault"
+	"onsale/waitroom"
+	"onsale/waitroom/pass"
+)
+
+// Close codes of the waiting room's WebSocket, as API.md lists them.
+const (
+	closeReconnect = 4000 // come back soon: this node goes away
+	closeUnknown   = 4001 // nobody knows this visitor here; join first
+	closeOrigin    = 4003 // pages of this origin may not connect
+	closeSlow      = 4008 // frames were not read in time
+	closeOver      = 4010 // the room is closed
+	closePolicy    = 1008 // the client talks too much
+)
+
+const subprotocol = "onsale.v1"
+
+// hubOptions are the hub's times and sizes.
+type hubOptions struct {
+	tick         time.Duration // between two looks at a room
+	hurry        time.Duration // least time between two looks when there are news
+	calm         time.Duration // after which a frame is sent though nothing changed
+	ping         time.Duration // between two pings
+	pong         time.Duration // of silence after which a connection is dead
+	write        time.Duration // for one frame to be taken by the kernel
+	farewell     time.Duration // for a slow reader to take the rest and the close frame
+	auth         time.Duration // for the first frame, with the token
+	workers      int           // goroutines that write
+	perVisitor   int           // most connections of one visitor
+	front        int           // places from the head whose number is exact
+	samples      int           // places behind the front whose number is asked for
+	lookups      int           // most visitors looked up at once
+	sweep        int           // visitors looked up in passing, in turn
+	restores     int           // visitors given their place back at the same time
+	sendBuffer   int           // bytes the kernel keeps for one connection
+	readLimit    int64         // most bytes of a client's frame
+	idleMessages int           // frames a client may send without being asked
+}
+
+func defaultHubOptions() hubOptions {
+	return hubOptions{
+		tick: time.Second, hurry: 100 * time.Millisecond, calm: 15 * time.Second,
+		ping: 25 * time.Second, pong: 60 * time.Second, write: 500 * time.Millisecond, farewell: 5 * time.Second,
+		auth: 5 * time.Second, workers: 16, perVisitor: 16,
+		front: 1000, samples: 64, lookups: 1024, sweep: 128, restores: 16,
+		sendBuffer: 16 << 10, readLimit: 2 << 10, idleMessages: 20,
+	}
+}
+
+// Hub holds the WebSockets of everyone who waits at this node and tells them
+// where they stand.
+//
+// A connection costs one goroutine that only reads and is asleep, a small read
+// buffer, and no write buffer. Once a tick, one round trip per room fetches the
+// room, the places of the first thousand in line and how many stand before a
+// sample of the local visitors; everybody else's number is interpolated. What a
+// visitor is told is composed when it is written, so that a connection's
+// mailbox has one slot and the latest always wins. A fixed set of workers
+// writes, with deadlines; a reader that is too slow is dropped.
+//
+// While the store is down, connections stay and numbers stand still. When a
+// room has lost its line, the hub gives those connected to it their places back.
+//
+// Locks are taken in the order Hub.mu, crowd.mu, outbox.mu, and none is held
+// during I/O.
+type Hub struct {
+	rooms    *waitroom.Service
+	keys     *pass.KeySet
+	log      *slog.Logger
+	now      func() time.Time
+	o        hubOptions
+	upgrader websocket.Upgrader
+	out      outbox
+	wake     chan struct{}
+
+	mu      sync.Mutex
+	crowds  map[string]*crowd
+	closing bool
+	readers sync.WaitGroup // goroutines of connections
+
+	open  atomic.Int64
+	farew chan struct{} // slots for slow readers being said goodbye to
+
+	connections prometheus.GaugeFunc
+	pushes      prometheus.Counter
+	slow        prometheus.Counter
+	looks       prometheus.Histogram
+}
+
+func newHub(s *Server) *Hub {
+	h := makeHub(s.Rooms, s.Keys, s.log, s.Clock, defaultHubOptions())
+	if err := h.register(s.Registerer); err != nil {
+		s.log.Error("the hub has no metrics", slog.Any("error", err))
+	}
+	return h
+}
+
+func makeHub(rooms *waitroom.Service, keys *pass.KeySet, log *slog.Logger, now func() time.Time, o hubOptions) *Hub {
+	h := &Hub{
+		rooms: rooms, keys: keys, log: log, now: now, o: o,
+		upgrader: websocket.Upgrader{
+			ReadBufferSize:  256, // the frames of clients are control frames, but for the first
+			WriteBufferSize: 1024,
+			WriteBufferPool: &sync.Pool{},
+			Subprotocols:    []string{subprotocol},
+			CheckOrigin:     func(*http.Request) bool { return true }, // decided by the route
+		},
+		wake: make(chan struct{}, 1), crowds: make(map[string]*crowd), farew: make(chan struct{}, 64),
+		pushes: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "onsale_hub_pushes_total", Help: "Frames told to visitors.",
+		}),
+		slow: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "onsale_hub_slow_readers_total", Help: "Connections dropped because frames were not read.",
+		}),
+		looks: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "onsale_hub_tick_seconds", Help: "Time to look at a room and decide whom to tell.",
+			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
+		}),
+	}
+	h.connections = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "onsale_hub_connections", Help: "WebSockets of visitors at this node.",
+	}, func() float64 { return float64(h.open.Load()) })
+	h.out.init()
+	return h
+}
+
+func (h *Hub) register(r prometheus.Registerer) error {
+	if r == nil {
+		return nil
+	}
+	var errs []error
+	for _, c := range []prometheus.Collector{h.connections, h.pushes, h.slow, h.looks} {
+		errs = append(errs, r.Register(c))
+	}
+	return errors.Join(errs...)
+}
+
+// Run looks at the rooms and tells visitors until ctx ends. Connections stay
+// open; Shutdown ends them.
+func (h *Hub) Run(ctx context.Context) error {
+	var g errgroup.Group
+	for range h.o.workers {
+		g.Go(func() error {
+			h.deliver()
+			return nil
+		})
+	}
+	g.Go(func() error {
+		_ = h.rooms.News(ctx, h.heard) // ends with ctx
+		return nil
+	})
+	h.watch(ctx)
+	h.out.close()
+	return g.Wait()
+}
+
+// watch ticks every crowd, sooner when there are news.
+func (h *Hub) watch(ctx context.Context) {
+	timer := time.NewTimer(h.o.tick)
+	defer timer.Stop()
+	var down bool
+	for {
+		hurry := false
+		select {
+		case <-ctx.Done():
+			return
+		case <-h.wake:
+			hurry = true
+		case <-timer.C:
+		}
+		err := h.tickAll(ctx, hurry)
+		if failed := err != nil && ctx.Err() == nil; failed != down {
+			down = failed
+			if failed {
+				h.log.LogAttrs(ctx, slog.LevelError, "visitors cannot be told their places", slog.Any("error", err))
+			} else {
+				h.log.LogAttrs(ctx, slog.LevelInfo, "visitors are told their places again")
+			}
+		}
+		if hurry { // gather news for a moment
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(h.o.hurry):
+			}
+			continue
+		}
+		timer.Reset(time.Duration(float64(h.o.tick) * (0.9 + 0.2*rand.Float64())))
+	}
+}
+
+// tickAll ticks all crowds, or in a hurry those that have news.
+func (h *Hub) tickAll(ctx context.Context, hurry bool) error {
+	h.mu.Lock()
+	crowds := make([]*crowd, 0, len(h.crowds))
+	for event, c := range h.crowds {
+		c.mu.Lock()
+		switch {
+		case len(c.guests) == 0:
+			delete(h.crowds, event)
+			c.left = true
+		case !hurry || c.urgent:
+			crowds = append(crowds, c)
+		}
+		c.mu.Unlock()
+	}
+	h.mu.Unlock()
+	var g errgroup.Group
+	g.SetLimit(4)
+	for _, c := range crowds {
+		g.Go(func() error { return h.tick(ctx, c) })
+	}
+	return g.Wait()
+}
+
+// hurryUp makes the next tick come soon.
+func (h *Hub) hurryUp() {
+	select {
+	case h.wake <- struct{}{}:
+	default: // it comes already
+	}
+}
+
+// heard takes in news.
+func (h *Hub) heard(n waitroom.News) {
+	h.mu.Lock()
+	c := h.crowds[n.Event]
+	h.mu.Unlock()
+	if c == nil {
+		return // nobody here; lost news are found by the next tick
+	}
+	c.mu.Lock()
+	concerns := len(n.Visitors) == 0
+	for _, id := range n.Visitors {
+		if g := c.guests[id]; g != nil {
+			c.ask(g)
+			concerns = true
+		}
+	}
+	c.urgent = c.urgent || concerns
+	c.mu.Unlock()
+	if concerns {
+		h.hurryUp()
+	}
+}
+
+// Connections is how many WebSockets are open.
+func (h *Hub) Connections() int { return int(h.open.Load()) }
+
+// serve upgrades the request of a visitor ("" when the first frame will say who
+// it is) and returns; the connection lives on.
+func (h *Hub) serve(c *gin.Context, event, visitor string, originOK bool) error {
+	// Asked before the upgrade, so that the goroutine which stays never needs
+	// more than a small stack.
+	var v waitroom.Visitor
+	code := 0
+	if !originOK {
+		code = closeOrigin
+	} else if visitor != "" {
+		var err error
+		v, err = h.rooms.LookUp(c.Request.Context(), event, visitor)
+		switch {
+		case fault.Is(err, fault.UnknownVisitor):
+			code = closeUnknown
+		case err != nil:
+			return err
+		}
+	}
+	h.mu.Lock()
+	if h.closing {
+		h.mu.Unlock()
+		return fault.New(fault.Unavailable, "this node is going away; please connect again").After(time.Second)
+	}
+	h.readers.Add(1)
+	h.mu.Unlock()
+	ws, err := h.upgrader.Upgrade(c.Writer, c.Request, nil)
+	if err != nil {
+		h.readers.Done()
+		return nil // Upgrade has answered
+	}
+	h.open.Add(1)
+	if b, ok := ws.NetConn().(interface{ SetWriteBuffer(bytes int) error }); ok {
+		_ = b.SetWriteBuffer(h.o.sendBuffer) // only a bound on kernel memory
+	}
+	ws.SetReadLimit(h.o.readLimit)
+	p := &peer{ws: ws}
+	p.saw(h.now())
+	ws.SetPongHandler(func(string) error {
+		p.saw(h.now())
+		return nil
+	})
+	switch {
+	case code != 0:
+		go func() {
+			h.finish(p, code)
+			h.read(p)
+		}()
+	case visitor == "":
+		go h.introduce(p, event)
+	case !h.enter(p, event, v):
+		go h.read(p)
+	default:
+		go h.read(p)
+	}
+	return nil
+}
+
+// introduce waits for the frame that says who the visitor is.
+func (h *Hub) introduce(p *peer, event string) {
+	_ = p.ws.SetReadDeadline(time.Now().Add(h.o.auth)) // real time: the network has no other
+	visitor, err := h.firstFrame(p)
+	var v waitroom.Visitor
+	if err == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), h.o.auth)
+		v, err = h.rooms.LookUp(ctx, event, visitor)
+		cancel()
+	}
+	_ = p.ws.SetReadDeadline(time.Time{})
+	switch {
+	case fault.Is(err, fault.Unauthorized), fault.Is(err, fault.UnknownVisitor):
+		h.finish(p, closeUnknown)
+	case fault.Is(err, fault.Invalid):
+		h.finish(p, closePolicy)
+	case err != nil:
+		h.finish(p, closeReconnect)
+	default:
+		h.enter(p, event, v)
+	}
+	go h.read(p) // on a stack that has not grown
+}
+
+// read takes what a client sends, which is nothing but control frames, until
+// the connection ends.
+func (h *Hub) read(p *peer) {
+	defer h.readers.Done()
+	defer h.open.Add(-1)
+	defer h.leave(p)
+	defer p.ws.Close()
+	unasked := 0
+	for {
+		if _, _, err := p.ws.NextReader(); err != nil {
+			return
+		}
+		p.saw(h.now())
+		if unasked++; unasked > h.o.idleMessages {
+			h.finish(p, closePolicy)
+		}
+	}
+}
+
+// enter makes p one of the visitor's connections and tells it the first frame.
+// It reports whether it could.
+func (h *Hub) enter(p *peer, event string, v waitroom.Visitor) bool {
+	h.mu.Lock()
+	if h.closing {
+		h.mu.Unlock()
+		h.finish(p, closeReconnect)
+		return false
+	}
+	c := h.crowds[event]
+	if c == nil {
+		c = newCrowd(event)
+		h.crowds[event] = c
+	}
+	c.mu.Lock() // before h.mu is given up, so that the crowd is not forgotten
+	h.mu.Unlock()
+	ok := c.admit(p, v, h.o.perVisitor)
+	looked := c.sight != nil
+	c.mu.Unlock()
+	if !ok {
+		h.finish(p, closePolicy)
+		return false
+	}
+	if looked {
+		h.out.push(p, wantMe)
+	} else {
+		c.mu.Lock()
+		c.urgent = true
+		c.mu.Unlock()
+		h.hurryUp()
+	}
+	return true
+}
+
+// leave forgets a connection.
+func (h *Hub) leave(p *peer) {
+	if c := p.crowd; c != nil {
+		c.mu.Lock()
+		c.remove(p)
+		c.mu.Unlock()
+	}
+}
+
+// finish sends a close frame and gives the client a moment to answer it.
+func (h *Hub) finish(p *peer, code int) {
+	if !p.closed.CompareAndSwap(false, true) {
+		return
+	}
+	nc := p.ws.NetConn()
+	_ = nc.SetWriteDeadline(time.Now().Add(h.o.write))
+	_, err := nc.Write(closeFrame(code))
+	if err != nil {
+		_ = nc.Close()
+		return
+	}
+	_ = nc.SetReadDeadline(time.Now().Add(2 * time.Second))
+}
+
+// Shutdown ends all connections with code 4000, in batches spread over three
+// quarters of the time ctx leaves (at most a minute; five seconds when ctx has
+// no end), so that clients do not all come back to the other nodes at once. It
+// returns when the last is gone, or when ctx ends.
+func (h *Hub) Shutdown(ctx context.Context) {
+	h.mu.Lock()
+	h.closing = true
+	var peers []*peer
+	for _, c := range h.crowds {
+		c.mu.Lock()
+		for _, g := range c.guests {
+			for p := g.peers; p != nil; p = p.sibling {
+				peers = append(peers, p)
+			}
+		}
+		c.mu.Unlock()
+	}
+	h.mu.Unlock()
+	spread := 5 * time.Second
+	if end, ok := ctx.Deadline(); ok {
+		spread = min(max(time.Until(end), 0), time.Minute)
+	}
+	spread = spread * 3 / 4
+	const batch = 100
+	pause := spread / time.Duration(max(1, (len(peers)+batch-1)/batch))
+	for start := 0; start < len(peers); start += batch {
+		if start > 0 {
+			select {
+			case <-ctx.Done():
+			case <-time.After(pause):
+			}
+		}
+		var g errgroup.Group
+		g.SetLimit(16)
+		for _, p := range peers[start:min(start+batch, len(peers))] {
+			g.Go(func() error {
+				h.finish(p, closeReconnect)
+				return nil
+			})
+		}
+		_ = g.Wait()
+	}
+	gone := make(chan struct{})
+	go func() {
+		h.readers.Wait()
+		close(gone)
+	}()
+	select {
+	case <-gone:
+		return
+	case <-ctx.Done():
+	}
+	for _, p := range peers {
+		_ = p.ws.Close()
+	}
+	// Those who had not said who they are end by their own deadline.
+	<-gone
+}

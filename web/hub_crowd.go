@@ -1,0 +1,445 @@
+package web
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"math/rand/v2"
+	"slices"
+	"sort"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"onsale/internal/fault"
+	"onsale/waitroom"
+)
+
+// crowd is everyone who waits for one event at this node.
+type crowd struct {
+	event string
+
+	mu     sync.Mutex
+	guests map[string]*guest
+	all    []*guest // in no order; swept in passing
+	line   []*guest // those who wait, by place, unless stale
+	stale  bool
+	asked  []*guest // to be looked up by the next tick
+	swept  int
+	sight  *sight // the room when last looked at
+	urgent bool   // there are news
+	left   bool   // the hub has forgotten this crowd
+}
+
+// sight is a room as the hub saw it, with what all visitors are told of it.
+// It is not changed once made.
+type sight struct {
+	room waitroom.Room
+	info waitroom.RoomInfo
+	json []byte
+}
+
+// guest is one visitor at this node. It is guarded by crowd.mu.
+type guest struct {
+	v      waitroom.Visitor
+	peers  *peer
+	count  int // of peers
+	index  int // in crowd.all
+	asked  bool
+	lined  bool      // in crowd.line
+	told   int       // the number ahead that was told last
+	toldAt time.Time // zero: must be told now
+	due    time.Time // when they may be told the next number
+}
+
+func newCrowd(event string) *crowd {
+	return &crowd{event: event, guests: make(map[string]*guest)}
+}
+
+// admit adds a connection of the visitor v, as just looked up.
+func (c *crowd) admit(p *peer, v waitroom.Visitor, most int) bool {
+	g := c.guests[v.ID]
+	if g == nil {
+		g = &guest{v: v, index: len(c.all)}
+		c.guests[v.ID] = g
+		c.all = append(c.all, g)
+		c.enlist(g)
+	} else {
+		if g.count >= most {
+			return false
+		}
+		c.update(g, v)
+		g.v.Ahead = min(g.v.Ahead, v.Ahead)
+	}
+	// Between the look-up and now something may have happened that no news will
+	// tell again.
+	c.ask(g)
+	p.crowd, p.guest, p.sibling = c, g, g.peers
+	p.pinged = p.seen.Load()
+	g.peers = p
+	g.count++
+	return true
+}
+
+// remove forgets a connection, and the visitor with their last one.
+func (c *crowd) remove(p *peer) {
+	g := p.guest
+	for at := &g.peers; *at != nil; at = &(*at).sibling {
+		if *at == p {
+			*at = p.sibling
+			g.count--
+			break
+		}
+	}
+	if g.peers != nil || c.guests[g.v.ID] != g {
+		return
+	}
+	delete(c.guests, g.v.ID)
+	last := c.all[len(c.all)-1]
+	c.all[g.index], last.index = last, g.index
+	c.all[len(c.all)-1] = nil
+	c.all = c.all[:len(c.all)-1]
+	if g.lined {
+		c.stale = true
+	}
+}
+
+// ask has a guest looked up by the next tick.
+func (c *crowd) ask(g *guest) {
+	if !g.asked {
+		g.asked = true
+		c.asked = append(c.asked, g)
+	}
+}
+
+// enlist puts a guest who waits into the line.
+func (c *crowd) enlist(g *guest) {
+	if g.v.State == waitroom.Waiting && !g.lined {
+		g.lined = true
+		c.line = append(c.line, g)
+		c.stale = true
+	}
+}
+
+// update takes in what the store says of a guest, without the number ahead.
+func (c *crowd) update(g *guest, v waitroom.Visitor) {
+	if v.State == g.v.State && v.Place == g.v.Place && v.Until.Equal(g.v.Until) {
+		return
+	}
+	moved := v.Place != g.v.Place || v.State != waitroom.Waiting || g.v.State != waitroom.Waiting
+	if g.lined && moved {
+		c.stale = true
+	}
+	v.Receipt, v.Pass = "", ""
+	if v.Place == g.v.Place && v.Epoch == g.v.Epoch {
+		v.Receipt = g.v.Receipt
+	}
+	g.v = v
+	g.toldAt = time.Time{}
+	c.enlist(g)
+}
+
+// tidy sorts the line and drops from it who does not wait any more.
+func (c *crowd) tidy() {
+	if !c.stale {
+		return
+	}
+	c.stale = false
+	c.line = slices.DeleteFunc(c.line, func(g *guest) bool {
+		g.lined = g.v.State == waitroom.Waiting && c.guests[g.v.ID] == g
+		return !g.lined
+	})
+	slices.SortFunc(c.line, func(a, b *guest) int { return cmp.Compare(a.v.Place, b.v.Place) })
+}
+
+// question is what the next tick asks the store.
+func (c *crowd) question(o hubOptions) (q waitroom.Query, who []*guest) {
+	c.tidy()
+	take := func(g *guest) {
+		if c.guests[g.v.ID] == g && !slices.Contains(who[max(0, len(who)-o.sweep):], g) {
+			who = append(who, g)
+		}
+	}
+	for len(c.asked) > 0 && len(who) < o.lookups {
+		g := c.asked[0]
+		c.asked[0] = nil
+		c.asked = c.asked[1:]
+		g.asked = false
+		take(g)
+	}
+	if c.sight != nil {
+		// Whose turn should have come, and whose turn should be over.
+		for _, g := range c.line {
+			if g.v.Place > c.sight.room.Cursor || len(who) >= o.lookups {
+				break
+			}
+			take(g)
+		}
+	}
+	for range min(o.sweep, len(c.all)) {
+		c.swept = (c.swept + 1) % len(c.all)
+		if len(who) < o.lookups {
+			take(c.all[c.swept])
+		}
+	}
+	for _, g := range who {
+		q.Visitors = append(q.Visitors, g.v.ID)
+	}
+	if len(c.line) == 0 {
+		return q, who
+	}
+	if c.line[0].v.Ahead < 2*o.front {
+		q.Front = o.front
+	}
+	behind := sort.Search(len(c.line), func(i int) bool { return c.line[i].v.Ahead >= o.front-o.front/10 })
+	q.Places = sample(c.line[min(behind, len(c.line)-1):], o.samples)
+	return q, who
+}
+
+// sample picks the places of up to n guests, evenly, with the first and last.
+func sample(line []*guest, n int) []int64 {
+	n = min(n, len(line))
+	places := make([]int64, n)
+	for i := range places {
+		at := 0
+		if n > 1 {
+			at = i * (len(line) - 1) / (n - 1)
+		}
+		places[i] = line[at].v.Place
+	}
+	return places
+}
+
+// positions finds the number ahead of places from a survey: exactly at the
+// front, by interpolation between the sampled places behind it.
+type positions struct {
+	front  []int64
+	whole  bool // front is the whole line
+	places []int64
+	ahead  []int
+}
+
+func newPositions(q waitroom.Query, s waitroom.Survey) positions {
+	p := positions{front: s.Front, whole: q.Front > 0 && len(s.Front) < q.Front}
+	if n := len(s.Front); n > 0 {
+		p.places, p.ahead = append(p.places, s.Front[n-1]), append(p.ahead, n-1)
+	}
+	for i, place := range q.Places {
+		if n := len(p.places); n == 0 || place > p.places[n-1] {
+			p.places, p.ahead = append(p.places, place), append(p.ahead, s.Ahead[i])
+		}
+	}
+	return p
+}
+
+func (p *positions) before(place int64) int {
+	if n := len(p.front); p.whole || n > 0 && place <= p.front[n-1] {
+		at, _ := slices.BinarySearch(p.front, place)
+		return at
+	}
+	i, exact := slices.BinarySearch(p.places, place)
+	switch {
+	case len(p.places) == 0:
+		return 0
+	case exact || i == 0:
+		return p.ahead[min(i, len(p.ahead)-1)]
+	case i == len(p.places):
+		return p.ahead[i-1] + 1
+	}
+	from, to := p.places[i-1], p.places[i]
+	return p.ahead[i-1] + int(int64(p.ahead[i]-p.ahead[i-1])*(place-from)/(to-from))
+}
+
+// tick looks at the room and decides whom to tell.
+func (h *Hub) tick(ctx context.Context, c *crowd) error {
+	start := time.Now()
+	c.mu.Lock()
+	c.urgent = false
+	q, who := c.question(h.o)
+	before := c.sight
+	c.mu.Unlock()
+
+	survey, err := h.rooms.Survey(ctx, c.event, q)
+	if err != nil {
+		c.mu.Lock()
+		for _, g := range who { // asked in vain
+			c.ask(g)
+		}
+		c.mu.Unlock()
+		if fault.Is(err, fault.NotFound) {
+			_, err = h.rooms.Room(ctx, c.event) // has it rebuilt, if it can be
+		}
+		return err
+	}
+	info := survey.Room.Info()
+	encoded, err := json.Marshal(info)
+	if err != nil {
+		return err
+	}
+	s := &sight{room: survey.Room, info: info, json: encoded}
+	reborn := before != nil && !before.room.Born.Equal(s.room.Born)
+
+	var missing []*guest
+	c.mu.Lock()
+	c.sight = s
+	for i, g := range who {
+		if survey.Visitors[i].State == waitroom.Unknown {
+			missing = append(missing, g)
+			continue
+		}
+		c.update(g, survey.Visitors[i])
+	}
+	if reborn { // the line was lost: look everyone up, the front first
+		for _, g := range c.line {
+			c.ask(g)
+		}
+		for _, g := range c.all {
+			c.ask(g)
+		}
+	}
+	c.tidy()
+	at := newPositions(q, survey)
+	passed := false
+	for _, g := range c.line {
+		// The number told never goes up, though who comes back with a receipt
+		// stands before us again.
+		ahead := at.before(g.v.Place)
+		if g.v.AsOf.IsZero() || ahead < g.v.Ahead {
+			g.v.Ahead = ahead
+		}
+		if g.v.Place <= s.room.Cursor && !g.asked && !slices.Contains(who, g) {
+			c.ask(g)
+			passed = true
+		}
+	}
+	more := passed || len(c.asked) > 0
+	c.urgent = c.urgent || more
+	lost := h.lost(missing)
+	h.announce(c, before, s)
+	c.mu.Unlock()
+	h.looks.Observe(time.Since(start).Seconds())
+	if more {
+		h.hurryUp()
+	}
+	h.restore(ctx, c, lost)
+	return nil
+}
+
+// announce pushes to those who should be told something.
+func (h *Hub) announce(c *crowd, before, now *sight) {
+	at := h.now()
+	changed := before == nil || visiblyDiffer(&before.info, &now.info)
+	for _, g := range c.all {
+		over := now.room.State == waitroom.Closed && (g.v.State == waitroom.Waiting || g.v.State == waitroom.InLobby)
+		var w wants
+		switch {
+		case changed, g.toldAt.IsZero():
+			w = wantMe
+		case !at.Before(g.due) && (g.v.State == waitroom.Waiting && g.v.Ahead != g.told || at.Sub(g.toldAt) >= h.o.calm):
+			w = wantMe
+		}
+		if w != 0 {
+			g.told, g.toldAt = g.v.Ahead, at
+			pulse := h.o.calm
+			if g.v.State == waitroom.Waiting {
+				pulse = waitroom.Pulse(g.v.Ahead)
+			}
+			// Half a tick is taken off, so that every second does not become
+			// every other; jitter keeps a crowd from being told all at once.
+			g.due = at.Add(time.Duration(float64(pulse)*(0.8+0.4*rand.Float64())) - h.o.tick/2)
+		}
+		if over {
+			w |= wantOver
+		}
+		for p := g.peers; p != nil; p = p.sibling {
+			ask := w
+			if silent := at.Unix() - p.seen.Load(); silent >= int64(h.o.pong/time.Second) {
+				_ = p.ws.NetConn().SetReadDeadline(time.Unix(1, 0)) // its reader ends it
+				continue
+			}
+			if at.Unix()-p.pinged >= int64(h.o.ping/time.Second) {
+				p.pinged = at.Unix()
+				ask |= wantPing
+			}
+			if ask != 0 {
+				h.out.push(p, ask)
+			}
+		}
+	}
+}
+
+// visiblyDiffer reports whether something changed that everybody must know at
+// once. Numbers that change all the time do not count.
+func visiblyDiffer(a, b *waitroom.RoomInfo) bool {
+	return a.State != b.State || a.Name != b.Name ||
+		differ(a.Reason, b.Reason) || differ(a.ClosedReason, b.ClosedReason) || differ(a.Message, b.Message) ||
+		differTime(a.OpensAt, b.OpensAt) || differTime(a.LobbyOpensAt, b.LobbyOpensAt)
+}
+
+func differ[T comparable](a, b *T) bool {
+	if a == nil || b == nil {
+		return a != b
+	}
+	return *a != *b
+}
+
+func differTime(a, b *time.Time) bool {
+	if a == nil || b == nil {
+		return a != b
+	}
+	return !a.Equal(*b)
+}
+
+// lost says who of the missing can be given their place back, and has the
+// others' connections closed: their wait or turn was over anyway.
+func (h *Hub) lost(missing []*guest) []waitroom.JoinRequest {
+	var back []waitroom.JoinRequest
+	for _, g := range missing {
+		r := waitroom.JoinRequest{Visitor: g.v.ID}
+		switch g.v.State {
+		case waitroom.Waiting, waitroom.Ready, waitroom.Shopping:
+			r.Receipt = g.v.Receipt
+			back = append(back, r)
+		case waitroom.InLobby:
+			back = append(back, r)
+		default:
+			for p := g.peers; p != nil; p = p.sibling {
+				h.out.push(p, wantGone)
+			}
+		}
+	}
+	return back
+}
+
+// restore joins anew for visitors the store has lost.
+func (h *Hub) restore(ctx context.Context, c *crowd, lost []waitroom.JoinRequest) {
+	if len(lost) == 0 {
+		return
+	}
+	var g errgroup.Group
+	g.SetLimit(h.o.restores)
+	for _, r := range lost {
+		g.Go(func() error {
+			r.Event = c.event
+			_, err := h.rooms.Join(ctx, r)
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			visitor := c.guests[r.Visitor]
+			if visitor == nil {
+				return nil
+			}
+			if fault.Is(err, fault.RoomClosed) {
+				for p := visitor.peers; p != nil; p = p.sibling {
+					h.out.push(p, wantOver)
+				}
+				return nil
+			}
+			c.ask(visitor) // shows the new place, or asks for it again
+			c.urgent = true
+			return nil
+		})
+	}
+	_ = g.Wait()
+	h.hurryUp()
+}

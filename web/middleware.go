@@ -1,0 +1,206 @@
+package web
+
+import (
+	"fmt"
+	"log/slog"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/gin-gonic/gin"
+	"github.com/google/uuid"
+
+	"onsale/internal/fault"
+)
+
+const requestIDKey = "request_id"
+
+// requestID gives every request a name that the answer, the log and a problem
+// document share. One that a proxy made is kept if it is an id and not prose.
+func (s *Server) requestID(c *gin.Context) {
+	name := c.GetHeader("X-Request-Id")
+	if !plainID(name) {
+		if u, err := uuid.NewV7(); err == nil {
+			name = u.String()
+		}
+	}
+	c.Set(requestIDKey, name)
+	c.Header("X-Request-Id", name)
+	c.Next()
+}
+
+func requestID(c *gin.Context) string { return c.GetString(requestIDKey) }
+
+func plainID(s string) bool {
+	if len(s) < 8 || len(s) > 64 {
+		return false
+	}
+	for _, r := range s {
+		if (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && r != '-' && r != '_' {
+			return false
+		}
+	}
+	return true
+}
+
+// observe measures and logs a request. Query strings and bodies stay out of
+// the log: they may carry secrets.
+func (s *Server) observe(c *gin.Context) {
+	start := s.Clock()
+	c.Next()
+	took := s.Clock().Sub(start)
+	route := c.FullPath()
+	if route == "" {
+		route = "none"
+	}
+	status := c.Writer.Status()
+	s.metrics.requests.WithLabelValues(c.Request.Method, route, strconv.Itoa(status)).Observe(took.Seconds())
+	s.metrics.recent.record(start, took, status >= http.StatusInternalServerError)
+	level := slog.LevelDebug
+	if status >= http.StatusInternalServerError {
+		level = slog.LevelWarn
+	}
+	s.log.LogAttrs(c.Request.Context(), level, "request",
+		slog.String("request_id", requestID(c)), slog.String("method", c.Request.Method),
+		slog.String("path", c.Request.URL.Path), slog.Int("status", status), slog.Duration("took", took))
+}
+
+// recover turns a panic into a 500 that says nothing of its insides.
+func (s *Server) recover(c *gin.Context) {
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		if p == http.ErrAbortHandler {
+			panic(p)
+		}
+		s.log.ErrorContext(c.Request.Context(), "panic", slog.String("request_id", requestID(c)),
+			slog.String("panic", fmt.Sprint(p)), slog.String("stack", string(debug.Stack())))
+		if !c.Writer.Written() {
+			s.fail(c, fault.New(fault.Internal, "the error is logged under this request id"))
+		}
+	}()
+	c.Next()
+}
+
+// headers sets what every answer carries. Pages replace the policy by theirs.
+func (s *Server) headers(c *gin.Context) {
+	h := c.Writer.Header()
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "strict-origin-when-cross-origin")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+	if s.secure {
+		h.Set("Strict-Transport-Security", "max-age=31536000")
+	}
+	c.Next()
+}
+
+// limits bounds the request body. Operators may send larger documents.
+func (s *Server) limits(c *gin.Context) {
+	if c.Request.Body != nil {
+		most := s.BodyBytes
+		if c.FullPath() == adminEventsPath {
+			most = max(most, adminEventBytes)
+		}
+		c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, most)
+	}
+	c.Next()
+}
+
+// sameOrigin keeps other sites' pages from writing with a visitor's cookies,
+// and answers the allowed ones' CORS questions.
+func (s *Server) sameOrigin(c *gin.Context) {
+	if o := c.GetHeader("Origin"); o != "" && s.origins[o] {
+		h := c.Writer.Header()
+		h.Set("Access-Control-Allow-Origin", o)
+		h.Set("Access-Control-Allow-Credentials", "true")
+		h.Set("Access-Control-Expose-Headers", "ETag, Retry-After, X-Request-Id, Location")
+		h.Add("Vary", "Origin")
+		if c.Request.Method == http.MethodOptions && c.GetHeader("Access-Control-Request-Method") != "" {
+			h.Set("Access-Control-Allow-Methods", "GET, POST, PUT, PATCH, DELETE")
+			h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, If-None-Match")
+			h.Set("Access-Control-Max-Age", "600")
+			c.AbortWithStatus(http.StatusNoContent)
+			return
+		}
+	}
+	if err := s.crossOrigin.Check(c.Request); err != nil {
+		s.fail(c, fault.Wrap(err, fault.Forbidden, "pages of other origins may not do this"))
+		return
+	}
+	c.Next()
+}
+
+// originAllowed decides about a WebSocket handshake. Programs send no Origin.
+func (s *Server) originAllowed(r *http.Request) bool {
+	o := r.Header.Get("Origin")
+	return o == "" || s.origins[o] || o == "http://"+r.Host || o == "https://"+r.Host
+}
+
+func (s *Server) noRoute(c *gin.Context) {
+	s.fail(c, fault.New(fault.NotFound, "there is nothing at %s", clip(c.Request.URL.Path)))
+}
+
+func (s *Server) noMethod(c *gin.Context) {
+	s.fail(c, fault.New(methodNotAllowed, "%s is not possible here", clip(c.Request.Method)))
+}
+
+// recent keeps the latencies and errors of the last minute for the console.
+type recent struct {
+	mu    sync.Mutex
+	slots [60]recentSlot
+}
+
+type recentSlot struct {
+	second  int64
+	errors  int
+	latency [20]int // bucket n: below 2^n ms
+}
+
+func (r *recent) record(at time.Time, took time.Duration, failed bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	slot := &r.slots[at.Unix()%int64(len(r.slots))]
+	if slot.second != at.Unix() {
+		*slot = recentSlot{second: at.Unix()}
+	}
+	n := 0
+	for took >= time.Millisecond<<n && n < len(slot.latency)-1 {
+		n++
+	}
+	slot.latency[n]++
+	if failed {
+		slot.errors++
+	}
+}
+
+// summary returns the 95th percentile of the last minute's latencies, rounded
+// up to a power of two ms, and the failed requests in it.
+func (r *recent) summary(now time.Time) (p95 time.Duration, failed int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all [20]int
+	total := 0
+	for i := range r.slots {
+		if now.Unix()-r.slots[i].second >= int64(len(r.slots)) {
+			continue
+		}
+		failed += r.slots[i].errors
+		for n, count := range r.slots[i].latency {
+			all[n] += count
+			total += count
+		}
+	}
+	seen := 0
+	for n, count := range all {
+		seen += count
+		if total > 0 && seen*100 >= total*95 {
+			return time.Millisecond << n, failed
+		}
+	}
+	return 0, failed
+}

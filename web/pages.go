@@ -1,0 +1,455 @@
+package web
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"mime"
+	"net/http"
+	"path"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/andybalholm/brotli"
+	"github.com/gin-gonic/gin"
+	"golang.org/x/sync/singleflight"
+	"golang.org/x/text/currency"
+
+	"onsale/catalog"
+	"onsale/internal/fault"
+	"onsale/waitroom"
+)
+
+// UI is the folder of built browser pages: html shells with placeholders,
+// hashed assets with .br and .gz beside them, csp.json.
+type UI fs.FS
+
+const (
+	pageFresh = time.Second // how old a rendered page may be
+	mostPages = 500         // rendered pages kept
+	noPages   = "The browser pages are not part of this build. Build them with: make ui build\n"
+)
+
+// pages renders shells and keeps the results for a moment: in a surge everybody
+// asks for the same page.
+type pages struct {
+	shells map[string]string // by file name
+	csp    map[string]string // Content-Security-Policy, by file name
+	flight singleflight.Group
+	mu     sync.Mutex
+	kept   map[string]*rendered
+}
+
+type rendered struct {
+	etag         string
+	html, br, gz []byte
+	at           time.Time
+}
+
+// loadPages reads the shells. Without a build there are none, and pages answer
+// with how to make one.
+func loadPages(ui UI) (*pages, error) {
+	p := &pages{shells: make(map[string]string), csp: make(map[string]string), kept: make(map[string]*rendered)}
+	if ui == nil {
+		return p, nil
+	}
+	raw, err := fs.ReadFile(ui, "csp.json")
+	if err != nil {
+		return p, nil //nolint:nilerr // not built
+	}
+	var inline map[string]struct{ Script, Style []string }
+	if err := json.Unmarshal(raw, &inline); err != nil {
+		return nil, fmt.Errorf("web: csp.json: %w", err)
+	}
+	for name, hashes := range inline {
+		shell, err := fs.ReadFile(ui, name)
+		if err != nil {
+			return nil, fmt.Errorf("web: %w", err)
+		}
+		p.shells[name] = string(shell)
+		p.csp[name] = policy(hashes.Script, hashes.Style)
+	}
+	return p, nil
+}
+
+// policy is the strict Content-Security-Policy of a page: nothing from outside,
+// nothing inline but what the build has hashed.
+func policy(scripts, styles []string) string {
+	source := func(hashes []string) string {
+		s := "'self'"
+		for _, h := range hashes {
+			s += " '" + h + "'"
+		}
+		return s
+	}
+	return "default-src 'none'; script-src " + source(scripts) + "; style-src " + source(styles) +
+		"; img-src 'self' data:; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+}
+
+func (s *Server) pageRoutes(r gin.IRouter) {
+	if s.Roles.Waitroom {
+		r.GET("/queue/:id", s.queuePage)
+	}
+	if s.Roles.Shop {
+		r.GET("/", s.indexPage)
+		r.GET("/events/:id", s.eventPage)
+		r.GET("/checkout/:id", s.plainPage("checkout.html", "Checkout"))
+		r.GET("/orders/:id", s.plainPage("order.html", "Your order"))
+		r.GET("/console", s.plainPage("console.html", "Console"))
+	}
+	r.GET("/assets/*file", s.asset)
+	r.GET("/favicon.ico", func(c *gin.Context) { c.Status(http.StatusNoContent) })
+}
+
+// content is what goes into the placeholders of a shell.
+type content struct {
+	Title      string
+	Head       template.HTML
+	Essentials template.HTML
+	Data       any
+}
+
+// page answers with a shell and its content. fill is called at most about once
+// a second for each key.
+func (s *Server) page(c *gin.Context, file, key string, fill func(ctx context.Context) (content, error)) {
+	shell, ok := s.pages.shells[file]
+	if !ok {
+		c.Data(http.StatusServiceUnavailable, "text/plain; charset=utf-8", []byte(noPages))
+		return
+	}
+	key = file + " " + key
+	s.pages.mu.Lock()
+	r := s.pages.kept[key]
+	s.pages.mu.Unlock()
+	if r == nil || s.Clock().Sub(r.at) > pageFresh {
+		got, err, _ := s.pages.flight.Do(key, func() (any, error) {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request.Context()), 5*time.Second)
+			defer cancel()
+			filled, err := fill(ctx)
+			if err != nil {
+				return nil, err
+			}
+			fresh, err := render(shell, filled, r)
+			if err != nil {
+				return nil, err
+			}
+			fresh.at = s.Clock()
+			s.pages.mu.Lock()
+			defer s.pages.mu.Unlock()
+			if len(s.pages.kept) >= mostPages {
+				clear(s.pages.kept)
+			}
+			s.pages.kept[key] = fresh
+			return fresh, nil
+		})
+		if err != nil {
+			s.failPage(c, err)
+			return
+		}
+		r, _ = got.(*rendered)
+	}
+	h := c.Writer.Header()
+	h.Set("Content-Security-Policy", s.pages.csp[file])
+	h.Set("Cache-Control", "no-cache")
+	h.Set("ETag", r.etag)
+	h.Add("Vary", "Accept-Encoding")
+	if c.GetHeader("If-None-Match") == r.etag {
+		c.Status(http.StatusNotModified)
+		return
+	}
+	const kind = "text/html; charset=utf-8"
+	switch accepted := c.GetHeader("Accept-Encoding"); {
+	case accepts(accepted, "br"):
+		h.Set("Content-Encoding", "br")
+		c.Data(http.StatusOK, kind, r.br)
+	case accepts(accepted, "gzip"):
+		h.Set("Content-Encoding", "gzip")
+		c.Data(http.StatusOK, kind, r.gz)
+	default:
+		c.Data(http.StatusOK, kind, r.html)
+	}
+}
+
+// render fills a shell and compresses it, unless last says the same already.
+func render(shell string, filled content, last *rendered) (*rendered, error) {
+	data, err := json.Marshal(filled.Data) // escapes <, > and &: safe inside a script element
+	if err != nil {
+		return nil, err
+	}
+	html := []byte(strings.NewReplacer(
+		"<!--onsale:title-->", template.HTMLEscapeString(filled.Title),
+		"<!--onsale:head-->", string(filled.Head),
+		"<!--onsale:essentials-->", string(filled.Essentials),
+		"<!--onsale:data-->", `<script type="application/json" id="onsale-data">`+string(data)+`</script>`,
+	).Replace(shell))
+	sum := sha256.Sum256(html)
+	r := &rendered{etag: `W/"` + hex.EncodeToString(sum[:12]) + `"`, html: html}
+	if last != nil && last.etag == r.etag {
+		r.br, r.gz = last.br, last.gz
+		return r, nil
+	}
+	var b bytes.Buffer
+	br := brotli.NewWriterLevel(&b, 9)
+	if _, err := br.Write(html); err != nil {
+		return nil, err
+	}
+	if err := br.Close(); err != nil {
+		return nil, err
+	}
+	r.br = bytes.Clone(b.Bytes())
+	b.Reset()
+	gz := gzip.NewWriter(&b)
+	if _, err := gz.Write(html); err != nil {
+		return nil, err
+	}
+	if err := gz.Close(); err != nil {
+		return nil, err
+	}
+	r.gz = bytes.Clone(b.Bytes())
+	return r, nil
+}
+
+// accepts reports whether an Accept-Encoding header lists a coding, other than
+// to refuse it.
+func accepts(header, coding string) bool {
+	for part := range strings.SplitSeq(header, ",") {
+		name, q, _ := strings.Cut(part, ";")
+		if strings.EqualFold(strings.TrimSpace(name), coding) {
+			q = strings.ReplaceAll(q, " ", "")
+			return q != "q=0" && q != "q=0.0" && q != "q=0.00" && q != "q=0.000"
+		}
+	}
+	return false
+}
+
+// failPage shows a problem to a person.
+func (s *Server) failPage(c *gin.Context, err error) {
+	if !strings.Contains(c.GetHeader("Accept"), "text/html") {
+		s.fail(c, err)
+		return
+	}
+	status, title, detail := s.explain(c, err)
+	c.Header("Cache-Control", "no-store")
+	c.Header("Content-Security-Policy", policy(nil, nil))
+	if status == http.StatusServiceUnavailable {
+		c.Header("Retry-After", "2")
+	}
+	var b bytes.Buffer
+	if err := problemPage.Execute(&b, map[string]any{"Title": title, "Detail": detail, "Request": requestID(c)}); err != nil {
+		c.AbortWithStatus(http.StatusInternalServerError)
+		return
+	}
+	c.Data(status, "text/html; charset=utf-8", b.Bytes())
+}
+
+var problemPage = template.Must(template.New("problem").Parse(`<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{.Title}}</title></head><body><main><h1>{{.Title}}</h1><p>{{.Detail}}</p>
+<p><a href="/">All events</a></p><p><small>{{.Request}}</small></p></main></body></html>
+`))
+
+func (s *Server) plainPage(file, title string) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		if c.Param("id") != "" {
+			if _, err := id(c, "id"); err != nil {
+				s.failPage(c, err)
+				return
+			}
+		}
+		s.page(c, file, "", func(context.Context) (content, error) {
+			return content{Title: title + " · onsale", Data: struct{}{}}, nil
+		})
+	}
+}
+
+func (s *Server) indexPage(c *gin.Context) {
+	s.page(c, "index.html", "", func(ctx context.Context) (content, error) {
+		page, err := s.Catalog.Events(ctx, catalog.Query{From: s.Clock()})
+		if err != nil {
+			return content{}, err
+		}
+		views := make([]any, 0, len(page.Events))
+		for i := range page.Events {
+			views = append(views, s.eventView(ctx, page.Events[i]))
+		}
+		essentials, err := execute(listEssentials, page.Events)
+		return content{
+			Title: "Events on sale", Essentials: essentials,
+			Data: map[string]any{"events": views, "next_cursor": orNull(page.Next), "now": s.Clock()},
+		}, err
+	})
+}
+
+func (s *Server) eventPage(c *gin.Context) {
+	event, err := id(c, "id")
+	if err != nil {
+		s.failPage(c, err)
+		return
+	}
+	s.page(c, "event.html", event, func(ctx context.Context) (content, error) {
+		e, err := s.Catalog.Event(ctx, event)
+		if err != nil {
+			return content{}, err
+		}
+		if e.Status == "draft" {
+			return content{}, fault.New(fault.NotFound, "no such event")
+		}
+		view := s.eventView(ctx, e)
+		essentials, err := execute(eventEssentials, essentialsOf(e, view))
+		if err != nil {
+			return content{}, err
+		}
+		head, err := execute(eventHead, map[string]any{
+			"Title": e.Name, "About": aboutEvent(e), "URL": strings.TrimSuffix(s.PublicURL.String(), "/") + "/events/" + e.ID,
+		})
+		return content{
+			Title: e.Name + " · " + e.Venue.Name, Head: head, Essentials: essentials,
+			Data: map[string]any{"event": view, "now": s.Clock()},
+		}, err
+	})
+}
+
+// queuePage needs nothing but the room, so that it works while the shop is down.
+func (s *Server) queuePage(c *gin.Context) {
+	event, err := id(c, "id")
+	if err != nil {
+		s.failPage(c, err)
+		return
+	}
+	s.page(c, "queue.html", event, func(ctx context.Context) (content, error) {
+		room, err := s.Rooms.Room(ctx, event)
+		if err != nil {
+			return content{}, err
+		}
+		info := room.Info()
+		essentials, err := execute(queueEssentials, struct {
+			Name string
+			Room waitroom.RoomInfo
+		}{room.Name, info})
+		data := map[string]any{"event": map[string]any{"id": event, "name": room.Name}, "room": info, "now": s.Clock()}
+		if s.Catalog != nil {
+			if e, err := s.Catalog.Event(ctx, event); err == nil {
+				data["event"] = map[string]any{"id": e.ID, "name": e.Name, "starts_at": e.StartsAt, "venue": e.Venue}
+			}
+		}
+		return content{Title: room.Name + " · queue", Essentials: essentials, Data: data}, err
+	})
+}
+
+func execute(t *template.Template, data any) (template.HTML, error) {
+	var b bytes.Buffer
+	err := t.Execute(&b, data)
+	return template.HTML(b.String()), err //nolint:gosec // html/template has escaped it
+}
+
+func aboutEvent(e catalog.Event) string {
+	return fmt.Sprintf("%s, %s, %s", e.StartsAt.Format("Monday, 2 January 2006"), e.Venue.Name, e.Venue.City)
+}
+
+var funcs = template.FuncMap{
+	"day":   func(t time.Time) string { return t.Format("Monday, 2 January 2006, 15:04 MST") },
+	"stamp": func(t time.Time) string { return t.Format(time.RFC3339) },
+	"money": formatMoney,
+}
+
+var listEssentials = template.Must(template.New("list").Funcs(funcs).Parse(`<h1>Events on sale</h1>
+<ul>{{range .}}<li><a href="/events/{{.ID}}">{{.Name}}</a>, <time datetime="{{stamp .StartsAt}}">{{day .StartsAt}}</time>, {{.Venue.Name}}, {{.Venue.City}}</li>
+{{else}}<li>Nothing is on sale.</li>{{end}}</ul>`))
+
+var eventHead = template.Must(template.New("head").Parse(`<meta name="description" content="{{.About}}">
+<meta property="og:type" content="website"><meta property="og:title" content="{{.Title}}">
+<meta property="og:description" content="{{.About}}"><meta property="og:url" content="{{.URL}}">
+<link rel="canonical" href="{{.URL}}">`))
+
+var eventEssentials = template.Must(template.New("event").Funcs(funcs).Parse(`<h1>{{.Event.Name}}</h1>
+<p><time datetime="{{stamp .Event.StartsAt}}">{{day .Event.StartsAt}}</time></p>
+<p>{{.Event.Venue.Name}}, {{.Event.Venue.Address}}, {{.Event.Venue.City}}</p>
+{{with .Event.Artists}}<p>With {{range $i, $a := .}}{{if $i}}, {{end}}{{$a.Name}}{{end}}</p>{{end}}
+<ul>{{range .Tiers}}<li>{{.Name}}: {{money .Price}}{{if .Known}}, {{.Available}} available{{end}}</li>
+{{end}}</ul>
+<p><a href="/queue/{{.Event.ID}}">Join the queue</a></p>`))
+
+var queueEssentials = template.Must(template.New("queue").Funcs(funcs).Parse(`<h1>{{.Name}}</h1>
+<p>{{.Room.Waiting}} people are waiting.{{with .Room.Message}} {{.}}{{end}}</p>`))
+
+type tierEssentials struct {
+	Name      string
+	Price     catalog.Money
+	Known     bool
+	Available int
+}
+
+type eventEssentialsData struct {
+	Event catalog.Event
+	Tiers []tierEssentials
+}
+
+// formatMoney writes an amount for people; the pages' own code does it by locale.
+func formatMoney(m catalog.Money) string {
+	digits := 2
+	if unit, err := currency.ParseISO(m.Currency); err == nil {
+		digits, _ = currency.Standard.Rounding(unit)
+	}
+	if digits == 0 {
+		return fmt.Sprintf("%d %s", m.Amount, m.Currency)
+	}
+	unit := int64(1)
+	for range digits {
+		unit *= 10
+	}
+	return fmt.Sprintf("%d.%0*d %s", m.Amount/unit, digits, m.Amount%unit, m.Currency)
+}
+
+// asset serves a hashed file, compressed if the client likes.
+func (s *Server) asset(c *gin.Context) {
+	name := path.Clean("/" + c.Param("file"))
+	full := "assets" + name
+	if s.UI == nil || strings.HasSuffix(name, ".br") || strings.HasSuffix(name, ".gz") {
+		s.noRoute(c)
+		return
+	}
+	raw, err := fs.ReadFile(s.UI, full)
+	if err != nil {
+		s.noRoute(c)
+		return
+	}
+	h := c.Writer.Header()
+	h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	h.Add("Vary", "Accept-Encoding")
+	kind := mime.TypeByExtension(path.Ext(name))
+	if kind == "" {
+		kind = "application/octet-stream"
+	}
+	accepted := c.GetHeader("Accept-Encoding")
+	for _, coding := range []struct{ name, suffix string }{{"br", ".br"}, {"gzip", ".gz"}} {
+		if !accepts(accepted, coding.name) {
+			continue
+		}
+		if small, err := fs.ReadFile(s.UI, full+coding.suffix); err == nil {
+			h.Set("Content-Encoding", coding.name)
+			raw = small
+			break
+		}
+	}
+	c.Data(http.StatusOK, kind, raw)
+}
+
+// etagged answers with bytes that the client may have already.
+func etagged(c *gin.Context, b []byte, kind, cache string) {
+	sum := sha256.Sum256(b)
+	etag := `"` + hex.EncodeToString(sum[:12]) + `"`
+	c.Header("ETag", etag)
+	c.Header("Cache-Control", cache)
+	if c.GetHeader("If-None-Match") == etag {
+		c.Status(http.StatusNotModified)
+		return
+	}
+	c.Data(http.StatusOK, kind, b)
+}

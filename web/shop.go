@@ -1,0 +1,479 @@
+package web
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"image"
+	"image/draw"
+	"image/png"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/boombuler/barcode"
+	"github.com/boombuler/barcode/qr"
+	"github.com/gin-gonic/gin"
+	"github.com/google/uuid"
+
+	"onsale/catalog"
+	"onsale/checkout"
+	"onsale/internal/fault"
+)
+
+// orderLinkLife is how long the link of an order works: well past the event.
+const orderLinkLife = 3 * 365 * 24 * time.Hour
+
+func (s *Server) shopRoutes(r gin.IRouter) {
+	r.POST("/v1/events/:id/holds", s.makeHold)
+	r.GET("/v1/events/:id/holds", s.listHolds)
+	r.GET("/v1/events/:id/holds/:hold", s.getHold)
+	r.POST("/v1/events/:id/holds/:hold/extend", s.extendHold)
+	r.DELETE("/v1/events/:id/holds/:hold", s.releaseHold)
+	r.GET("/v1/events/:id/availability", s.availability)
+	r.GET("/v1/events/:id/live", s.liveMap)
+	r.POST("/v1/orders", s.createOrder)
+	r.GET("/v1/orders/:id", s.getOrder)
+	r.POST("/v1/orders/:id/pay", s.payOrder)
+	r.POST("/v1/orders/:id/cancel", s.cancelOrder)
+	r.GET("/v1/orders/:id/tickets", s.orderTickets)
+	r.GET("/v1/orders/:id/tickets/:ticket/qr.png", s.ticketQR)
+	if s.Sandbox != nil {
+		r.GET("/sandbox/actions/:payment", s.sandboxAction)
+		r.POST("/sandbox/actions/:payment", s.sandboxAct)
+	}
+}
+
+type holdBody struct {
+	Tickets  []string `json:"tickets"`
+	Ordinals []int    `json:"ordinals"`
+	Best     *struct {
+		Quantity   int    `json:"quantity"`
+		Tier       string `json:"tier"` // id or name; "" for any
+		Accessible bool   `json:"accessible"`
+	} `json:"best_available"`
+}
+
+func (s *Server) makeHold(c *gin.Context) {
+	event, err := id(c, "id")
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	visitor, err := s.shopper(c, event)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	var b holdBody
+	if err := body(c, &b); err != nil {
+		s.fail(c, err)
+		return
+	}
+	ctx := c.Request.Context()
+	layout, err := s.Catalog.Layout(ctx, event)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	r, err := b.request(layout)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	r.Event, r.Visitor = event, visitor
+	if key := c.GetHeader("Idempotency-Key"); key != "" {
+		if len(key) > 255 {
+			s.fail(c, fault.New(fault.Invalid, "Idempotency-Key is longer than 255 bytes"))
+			return
+		}
+		r.ID = derivedID("hold", event, visitor, key)
+	}
+	hold, err := s.Shop.Hold(ctx, r)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	c.Header("Location", "/v1/events/"+event+"/holds/"+hold.ID)
+	private(c, http.StatusCreated, hold)
+}
+
+// request finds the named tickets in the layout.
+func (b *holdBody) request(layout *catalog.Layout) (checkout.HoldRequest, error) {
+	var r checkout.HoldRequest
+	named := 0
+	for _, given := range []bool{b.Tickets != nil, b.Ordinals != nil, b.Best != nil} {
+		if given {
+			named++
+		}
+	}
+	if named != 1 {
+		return r, fault.New(fault.Invalid, "give exactly one of tickets, ordinals and best_available")
+	}
+	const most = 100
+	if len(b.Tickets) > most || len(b.Ordinals) > most {
+		return r, fault.New(fault.LimitReached, "one buyer may have at most %d tickets of this event", layout.MaxPerBuyer).
+			With("limit", layout.MaxPerBuyer)
+	}
+	switch {
+	case b.Best != nil:
+		best := checkout.BestAvailable{Quantity: b.Best.Quantity, Tier: -1, Accessible: b.Best.Accessible}
+		if b.Best.Tier != "" {
+			for n := range layout.Tiers {
+				if layout.Tiers[n].ID == b.Best.Tier || layout.Tiers[n].Name == b.Best.Tier {
+					best.Tier = n
+				}
+			}
+			if best.Tier < 0 {
+				return r, fault.New(fault.Invalid, "best_available.tier: the event has no tier %q", clip(b.Best.Tier))
+			}
+		}
+		r.Best = &best
+	case b.Ordinals != nil:
+		if len(b.Ordinals) == 0 {
+			return r, fault.New(fault.Invalid, "ordinals names no ticket")
+		}
+		r.Ordinals = b.Ordinals
+	default:
+		if len(b.Tickets) == 0 {
+			return r, fault.New(fault.Invalid, "tickets names no ticket")
+		}
+		for _, t := range b.Tickets {
+			o, ok := layout.Ordinal(strings.ToLower(t))
+			if !ok {
+				return r, fault.New(fault.NotFound, "the event has no ticket %q", clip(t))
+			}
+			r.Ordinals = append(r.Ordinals, o)
+		}
+	}
+	return r, nil
+}
+
+// derivedID makes the same id from the same words.
+func derivedID(words ...string) string {
+	return uuid.NewHash(sha256.New(), uuid.NameSpaceOID, []byte(strings.Join(words, "\x00")), 8).String()
+}
+
+func (s *Server) listHolds(c *gin.Context) {
+	event, err := id(c, "id")
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	visitor, err := s.shopper(c, event)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	holds, err := s.Shop.Holds(c.Request.Context(), event, visitor)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	private(c, http.StatusOK, gin.H{"holds": holds})
+}
+
+// hold runs one of the calls about one hold of the asking shopper.
+func (s *Server) hold(c *gin.Context, do func(event, visitor, hold string) error) {
+	event, err := id(c, "id")
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	visitor, err := s.shopper(c, event)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	hold, err := id(c, "hold")
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	if err := do(event, visitor, hold); err != nil {
+		if fault.Is(err, fault.HoldLapsed) {
+			err = fault.New(fault.NotFound, "the hold has lapsed or was released")
+		}
+		s.fail(c, err)
+	}
+}
+
+func (s *Server) getHold(c *gin.Context) {
+	s.hold(c, func(event, visitor, hold string) error {
+		h, err := s.Shop.GetHold(c.Request.Context(), event, visitor, hold)
+		if err == nil {
+			private(c, http.StatusOK, h)
+		}
+		return err
+	})
+}
+
+func (s *Server) extendHold(c *gin.Context) {
+	s.hold(c, func(event, visitor, hold string) error {
+		h, err := s.Shop.ExtendHold(c.Request.Context(), event, visitor, hold)
+		if err == nil {
+			private(c, http.StatusOK, h)
+		}
+		return err
+	})
+}
+
+func (s *Server) releaseHold(c *gin.Context) {
+	s.hold(c, func(event, visitor, hold string) error {
+		err := s.Shop.ReleaseHold(c.Request.Context(), event, visitor, hold)
+		if err == nil {
+			c.Status(http.StatusNoContent)
+		}
+		return err
+	})
+}
+
+// idempotent reads the Idempotency-Key and the fingerprint of the body, which
+// it leaves to be read again.
+func idempotent(c *gin.Context, who string) (checkout.Key, error) {
+	raw, err := io.ReadAll(c.Request.Body)
+	if err != nil {
+		return checkout.Key{}, badJSON(err)
+	}
+	c.Request.Body = io.NopCloser(bytes.NewReader(raw))
+	sum := sha256.Sum256(raw)
+	return checkout.Key{
+		Scope:       who + " " + c.Request.Method + " " + c.Request.URL.Path,
+		Value:       c.GetHeader("Idempotency-Key"),
+		Fingerprint: hex.EncodeToString(sum[:]),
+	}, nil
+}
+
+func (s *Server) createOrder(c *gin.Context) {
+	// Who is asking decides the key's scope, and needs the hold: read it first.
+	raw, err := io.ReadAll(c.Request.Body)
+	if err != nil {
+		s.fail(c, badJSON(err))
+		return
+	}
+	c.Request.Body = io.NopCloser(bytes.NewReader(raw))
+	var b struct {
+		Hold  string         `json:"hold"`
+		Buyer checkout.Buyer `json:"buyer"`
+	}
+	if err := body(c, &b); err != nil {
+		s.fail(c, err)
+		return
+	}
+	c.Request.Body = io.NopCloser(bytes.NewReader(raw))
+	visitor, event, err := s.anyShopper(c, b.Hold)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	if u, err := uuid.Parse(b.Hold); err != nil || len(b.Hold) != 36 {
+		s.fail(c, fault.New(fault.Invalid, "hold: %q is not the id of a hold", clip(b.Hold)))
+		return
+	} else {
+		b.Hold = u.String()
+	}
+	k, err := idempotent(c, visitor)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	o, err := s.Shop.CreateOrder(c.Request.Context(), k, checkout.OrderRequest{
+		Event: event, Visitor: visitor, Hold: b.Hold, Buyer: b.Buyer,
+	})
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	c.Header("Location", "/v1/orders/"+o.ID)
+	private(c, http.StatusCreated, s.orderView(o))
+}
+
+// orderView is an order with what its buyer needs to come back to it.
+func (s *Server) orderView(o checkout.Order) any {
+	if o.Payment.Gateway == "" {
+		o.Payment.Gateway = s.Shop.Gateway()
+	}
+	o.Payment.ClientSecret = derivedID("payment", o.ID, s.Keys.Pseudonym(o.ID))
+	token := s.Keys.SignOrder(o.ID, o.CreatedAt.Add(orderLinkLife))
+	return struct {
+		checkout.Order
+		Token string `json:"order_token"`
+		Link  string `json:"link"`
+	}{o, token, strings.TrimSuffix(s.PublicURL.String(), "/") + "/orders/" + o.ID + "#t=" + token}
+}
+
+// order loads the order of the request if the one who asks may see it: with
+// its own token, as its visitor, or as an operator.
+func (s *Server) order(c *gin.Context) (checkout.Order, error) {
+	name, err := id(c, "id")
+	if err != nil {
+		return checkout.Order{}, err
+	}
+	token, err := bearer(c)
+	if err != nil {
+		return checkout.Order{}, err
+	}
+	allowed := s.isAdmin(token)
+	if named, err := s.Keys.Order(token, s.Clock()); err == nil {
+		allowed = named == name
+		if !allowed {
+			return checkout.Order{}, fault.New(fault.Forbidden, "the token is for another order")
+		}
+	}
+	if token == "" && s.cookie(c, visitorCookie) == "" {
+		return checkout.Order{}, fault.New(fault.Unauthorized, "an order is seen with its link, or by whoever made it")
+	}
+	o, err := s.Shop.Order(c.Request.Context(), name)
+	if err != nil {
+		return checkout.Order{}, err
+	}
+	if !allowed {
+		who, err := s.visitor(c, o.Event)
+		if err != nil {
+			return checkout.Order{}, err
+		}
+		if who != o.Visitor {
+			// The same answer as for an order that does not exist: ids tell nothing.
+			return checkout.Order{}, fault.New(fault.NotFound, "no such order")
+		}
+	}
+	return o, nil
+}
+
+func (s *Server) getOrder(c *gin.Context) {
+	o, err := s.order(c)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	private(c, http.StatusOK, s.orderView(o))
+}
+
+func (s *Server) payOrder(c *gin.Context) {
+	o, err := s.order(c)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	k, err := idempotent(c, o.Visitor)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	var b struct {
+		Method string `json:"method"`
+	}
+	if err := body(c, &b); err != nil {
+		s.fail(c, err)
+		return
+	}
+	o, err = s.Shop.Pay(c.Request.Context(), k, o.ID, b.Method)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	private(c, http.StatusOK, s.orderView(o))
+}
+
+func (s *Server) cancelOrder(c *gin.Context) {
+	o, err := s.order(c)
+	if err == nil {
+		err = noBody(c)
+	}
+	if err == nil {
+		o, err = s.Shop.Cancel(c.Request.Context(), o.ID)
+	}
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	private(c, http.StatusOK, s.orderView(o))
+}
+
+// noBody accepts an empty object, or nothing.
+func noBody(c *gin.Context) error { return body(c, &struct{}{}) }
+
+type ticketView struct {
+	Ticket  string `json:"ticket"`
+	Code    string `json:"code"`
+	Section string `json:"section"`
+	Row     string `json:"row"`
+	Seat    string `json:"seat"`
+	Tier    string `json:"tier"`
+	QR      string `json:"qr"`
+}
+
+func (s *Server) orderTickets(c *gin.Context) {
+	o, err := s.order(c)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	tickets := make([]ticketView, 0, len(o.Items))
+	for i := range o.Items {
+		item := &o.Items[i]
+		if item.Code == "" {
+			continue // not fulfilled yet, or refunded
+		}
+		tickets = append(tickets, ticketView{
+			Ticket: item.Ticket, Code: item.Code, Section: item.Section, Row: item.Row, Seat: item.Seat, Tier: item.Tier,
+			QR: "/v1/orders/" + o.ID + "/tickets/" + item.Ticket + "/qr.png",
+		})
+	}
+	private(c, http.StatusOK, gin.H{"order": o.ID, "status": o.Status, "tickets": tickets})
+}
+
+func (s *Server) ticketQR(c *gin.Context) {
+	o, err := s.order(c)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	for i := range o.Items {
+		if o.Items[i].Ticket != c.Param("ticket") || o.Items[i].Code == "" {
+			continue
+		}
+		picture, err := qrPNG(o.Items[i].Code)
+		if err != nil {
+			s.fail(c, err)
+			return
+		}
+		c.Header("Cache-Control", "private, no-store")
+		c.Data(http.StatusOK, "image/png", picture)
+		return
+	}
+	s.fail(c, fault.New(fault.NotFound, "the order has no such ticket"))
+}
+
+// qrPNG draws text as a QR code with the quiet zone that scanners need.
+func qrPNG(text string) ([]byte, error) {
+	code, err := qr.Encode(text, qr.M, qr.Auto)
+	if err != nil {
+		return nil, err
+	}
+	const module, quiet = 8, 4 // pixels, modules
+	side := code.Bounds().Dx() * module
+	code, err = barcode.Scale(code, side, side)
+	if err != nil {
+		return nil, err
+	}
+	full := image.NewGray(image.Rect(0, 0, side+2*quiet*module, side+2*quiet*module))
+	draw.Draw(full, full.Bounds(), image.White, image.Point{}, draw.Src)
+	draw.Draw(full, image.Rect(quiet*module, quiet*module, quiet*module+side, quiet*module+side), code, image.Point{}, draw.Src)
+	var b bytes.Buffer
+	err = png.Encode(&b, full)
+	return b.Bytes(), err
+}
+
+// private answers with JSON that only this client may keep.
+func private(c *gin.Context, status int, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		c.AbortWithStatus(http.StatusInternalServerError)
+		return
+	}
+	c.Header("Cache-Control", "private, no-store")
+	c.Data(status, "application/json; charset=utf-8", b)
+}
