@@ -81,7 +81,7 @@ func ParseEventCursor(token string) (EventCursor, error) {
 		if raw, err := base64.RawURLEncoding.DecodeString(token); err == nil {
 			parts := strings.Split(string(raw), ".")
 			if len(parts) == 3 && parts[0] == "e1" && IsID(parts[2]) {
-				if t, err := strconv.ParseInt(parts[1], 36, 64); err == nil && t > -1<<55 && t < 1<<55 {
+				if t, err := strconv.ParseInt(parts[1], 36, 64); err == nil && t > -1<<58 && t < 1<<58 {
 					return EventCursor{time.UnixMicro(t).UTC(), parts[2]}, nil
 				}
 			}

@@ -447,7 +447,7 @@ func etagged(c *gin.Context, b []byte, kind, cache string) {
 	etag := `"` + hex.EncodeToString(sum[:12]) + `"`
 	c.Header("ETag", etag)
 	c.Header("Cache-Control", cache)
-	if c.GetHeader("If-None-Match") == etag {
+	if matches(c, etag) {
 		c.Status(http.StatusNotModified)
 		return
 	}

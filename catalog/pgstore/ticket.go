@@ -23,7 +23,7 @@ func (s *Store) TicketEvent(ctx context.Context, ticket string) (event string, o
 		if errors.Is(err, pgx.ErrNoRows) {
 			return fault.New(fault.NotFound, "no such ticket")
 		}
-		return err
+		return translate(ctx, err)
 	})
 	return event, ordinal, err
 }

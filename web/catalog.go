@@ -1,0 +1,523 @@
+package web
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/gin-gonic/gin"
+
+	"onsale/catalog"
+	"onsale/internal/fault"
+	"onsale/waitroom"
+)
+
+// How long shared caches may keep answers. An event carries its stock, so it is
+// old after a second; its plan never changes.
+const (
+	cacheEvents = "public, max-age=1"
+	cacheStatus = "public, no-cache" // ask every time, by ETag
+	cachePlan   = "public, max-age=31536000, immutable"
+)
+
+func (s *Server) catalogRoutes(r gin.IRouter) {
+	plans := &gzipped{made: make(map[string][]byte)}
+	r.GET("/v1/events", func(c *gin.Context) { s.listEvents(c, false) })
+	r.GET("/v1/events/:id", s.getEvent)
+	r.GET("/v1/events/:id/tickets", s.listTickets)
+	r.GET("/v1/events/:id/plan", func(c *gin.Context) { s.getPlan(c, plans) })
+
+	r.GET(adminEventsPath, s.requireAdmin, func(c *gin.Context) { s.listEvents(c, true) })
+	r.POST(adminEventsPath, s.requireAdmin, s.createEvent)
+	r.PATCH(adminEventsPath+"/:id", s.requireAdmin, s.updateEvent)
+	r.PUT(adminEventsPath+"/:id", s.requireAdmin, s.updateEvent)
+}
+
+// eventView is an event as clients see it: with its stock and its room. What
+// cannot be known at the moment is null, never a guess.
+type eventView struct {
+	ID          string           `json:"id"`
+	Name        string           `json:"name"`
+	Type        string           `json:"type"`
+	Description string           `json:"description"`
+	StartsAt    time.Time        `json:"starts_at"`
+	DoorsAt     *time.Time       `json:"doors_at"`
+	Status      string           `json:"status"`
+	Venue       catalog.Venue    `json:"venue"`
+	Artists     []catalog.Artist `json:"artists"`
+	Tiers       []tierView       `json:"tiers"`
+	Tickets     *ticketsView     `json:"tickets"`
+	MaxPerBuyer int              `json:"max_per_buyer"`
+	Room        *eventRoomView   `json:"room"`
+}
+
+type tierView struct {
+	catalog.Tier
+	Available *int `json:"available"`
+}
+
+type ticketsView struct {
+	Total     int `json:"total"`
+	Available int `json:"available"`
+	Held      int `json:"held"`
+	Sold      int `json:"sold"`
+}
+
+type eventRoomView struct {
+	State        waitroom.State `json:"state"`
+	OpensAt      *time.Time     `json:"opens_at"`
+	ClosedReason string         `json:"closed_reason,omitempty"`
+}
+
+// eventView joins an event with its stock and its room.
+func (s *Server) eventView(ctx context.Context, e catalog.Event) eventView {
+	return s.eventViews(ctx, []catalog.Event{e})[0]
+}
+
+// eventViews joins events with stock and rooms. Once the queue did not answer it
+// is not asked again for the rest of them.
+func (s *Server) eventViews(ctx context.Context, events []catalog.Event) []eventView {
+	views := make([]eventView, len(events))
+	down := false
+	for i, e := range events {
+		v := &views[i]
+		*v = eventView{
+			ID: e.ID, Name: e.Name, Type: e.Type, Description: e.Description, StartsAt: e.StartsAt, DoorsAt: e.DoorsAt,
+			Status: e.Status, Venue: e.Venue, Artists: e.Artists, MaxPerBuyer: e.MaxPerBuyer,
+			Tiers: make([]tierView, len(e.Tiers)),
+		}
+		for k, t := range e.Tiers {
+			v.Tiers[k].Tier = t
+		}
+		down = down || !s.addStock(ctx, v) || !s.addRoom(ctx, v)
+	}
+	return views
+}
+
+// addStock reports whether the queue answered.
+func (s *Server) addStock(ctx context.Context, v *eventView) bool {
+	inventory, err := s.Inventory.View(ctx, v.ID)
+	if err != nil {
+		return fault.Is(err, fault.NotFound)
+	}
+	stock := inventory.Stock
+	v.Tickets = &ticketsView{stock.Total, stock.Available, stock.Held, stock.Sold}
+	for k := range min(len(v.Tiers), len(stock.Tiers)) {
+		v.Tiers[k].Available = &stock.Tiers[k]
+	}
+	return true
+}
+
+// addRoom reports whether the queue answered.
+func (s *Server) addRoom(ctx context.Context, v *eventView) bool {
+	room, err := s.Rooms.Room(ctx, v.ID)
+	if err != nil {
+		return fault.Is(err, fault.NotFound)
+	}
+	v.Room = &eventRoomView{State: room.State, OpensAt: room.Info().OpensAt, ClosedReason: room.ClosedReason}
+	return true
+}
+
+func (s *Server) listEvents(c *gin.Context, drafts bool) {
+	q := catalog.Query{Drafts: drafts}
+	err := query(c, "name", "artist", "type", "city", "from", "to", "limit", "cursor")
+	if err == nil {
+		q.Name, q.Artist, q.Type, q.City, q.Cursor = c.Query("name"), c.Query("artist"), c.Query("type"), c.Query("city"), c.Query("cursor")
+		q.From, q.To, err = timeRange(c.Query("from"), c.Query("to"), "from", "to")
+	}
+	if err == nil {
+		q.Limit, err = queryInt(c, "limit", catalog.DefaultEvents, 1, catalog.MostEvents)
+	}
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	page, err := s.Catalog.Events(c.Request.Context(), q)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	cache := cacheEvents
+	if drafts {
+		cache = "private, no-store"
+	}
+	s.tagged(c, cache, struct {
+		Events []eventView `json:"events"`
+		Next   *string     `json:"next_cursor"`
+	}{s.eventViews(c.Request.Context(), page.Events), orNull(page.Next)})
+}
+
+// publicEvent finds the event that the path names. Drafts are there for
+// operators only.
+func (s *Server) publicEvent(c *gin.Context) (catalog.Event, error) {
+	event, err := id(c, "id")
+	if err != nil {
+		return catalog.Event{}, err
+	}
+	e, err := s.Catalog.Event(c.Request.Context(), event)
+	if err == nil && e.Status == "draft" {
+		if token, berr := bearer(c); berr != nil || !s.isAdmin(token) {
+			return catalog.Event{}, fault.New(fault.NotFound, "there is no event with the id %q", event)
+		}
+	}
+	return e, err
+}
+
+func (s *Server) getEvent(c *gin.Context) {
+	err := query(c)
+	var e catalog.Event
+	if err == nil {
+		e, err = s.publicEvent(c)
+	}
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	s.tagged(c, cacheEvents, s.eventView(c.Request.Context(), e))
+}
+
+func (s *Server) listTickets(c *gin.Context) {
+	err := query(c, "section", "tier", "status", "limit", "cursor")
+	var page catalog.TicketPage
+	if err == nil {
+		_, page, err = s.ticketPage(c)
+	}
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	s.tagged(c, cacheStatus, ticketList{page.Tickets, orNull(page.Next)})
+}
+
+type ticketList struct {
+	Tickets []catalog.Ticket `json:"tickets"`
+	Next    *string          `json:"next_cursor"`
+}
+
+// ticketPage reads the tickets that the query selects, with their event.
+func (s *Server) ticketPage(c *gin.Context) (catalog.Event, catalog.TicketPage, error) {
+	limit, err := queryInt(c, "limit", catalog.DefaultTickets, 1, catalog.MostTickets)
+	if err != nil {
+		return catalog.Event{}, catalog.TicketPage{}, err
+	}
+	e, err := s.publicEvent(c)
+	if err != nil {
+		return catalog.Event{}, catalog.TicketPage{}, err
+	}
+	page, err := s.Catalog.Tickets(c.Request.Context(), catalog.TicketQuery{
+		Event: e.ID, Section: c.Query("section"), Tier: c.Query("tier"), Status: c.Query("status"),
+		Limit: limit, Cursor: c.Query("cursor"),
+	})
+	if page.Tickets == nil {
+		page.Tickets = []catalog.Ticket{}
+	}
+	return e, page, err
+}
+
+func (s *Server) getPlan(c *gin.Context, plans *gzipped) {
+	err := query(c)
+	var e catalog.Event
+	if err == nil {
+		e, err = s.publicEvent(c)
+	}
+	var doc []byte
+	var version string
+	if err == nil {
+		doc, version, err = s.Catalog.PlanView(c.Request.Context(), e.ID)
+	}
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	cache := cachePlan
+	if e.Status == "draft" {
+		cache = "private, no-store"
+	}
+	c.Header("Cache-Control", cache)
+	c.Writer.Header().Add("Vary", "Accept-Encoding")
+	small := accepts(c.GetHeader("Accept-Encoding"), "gzip")
+	tag := `"` + version + `"`
+	if small {
+		tag = `"` + version + `-gzip"` // the same plan in other bytes
+	}
+	c.Header("ETag", tag)
+	if matches(c, tag) {
+		c.Status(http.StatusNotModified)
+		return
+	}
+	if small {
+		if doc, err = plans.of(version, doc); err != nil {
+			s.fail(c, err)
+			return
+		}
+		c.Header("Content-Encoding", "gzip")
+	}
+	c.Header("Content-Length", strconv.Itoa(len(doc)))
+	c.Data(http.StatusOK, jsonType, doc)
+}
+
+// gzipped keeps the compressed plans of the events on sale: compressing a
+// stadium anew for every visitor would cost more than serving it.
+type gzipped struct {
+	mu   sync.Mutex
+	made map[string][]byte // by version
+	size int
+}
+
+// mostGzipped bounds the kept bytes.
+const mostGzipped = 64 << 20
+
+func (g *gzipped) of(version string, doc []byte) ([]byte, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock() // also so that a crowd compresses a plan once
+	if b, ok := g.made[version]; ok {
+		return b, nil
+	}
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	if _, err := w.Write(doc); err != nil {
+		return nil, err
+	}
+	if err := w.Close(); err != nil {
+		return nil, err
+	}
+	if g.size += b.Len(); g.size > mostGzipped {
+		clear(g.made)
+		g.size = b.Len()
+	}
+	g.made[version] = b.Bytes()
+	return b.Bytes(), nil
+}
+
+// originalEvent is an event with its venue and its tickets in one answer.
+func (s *Server) originalEvent(c *gin.Context) {
+	err := query(c, "section", "tier", "status", "limit", "cursor")
+	var e catalog.Event
+	var page catalog.TicketPage
+	if err == nil {
+		e, page, err = s.ticketPage(c)
+	}
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	s.tagged(c, cacheStatus, struct {
+		Event eventView     `json:"event"`
+		Venue catalog.Venue `json:"venue"`
+		ticketList
+	}{s.eventView(c.Request.Context(), e), e.Venue, ticketList{page.Tickets, orNull(page.Next)}})
+}
+
+// originalSearch finds ids of events.
+func (s *Server) originalSearch(c *gin.Context) {
+	q := catalog.Query{}
+	err := query(c, "name", "date_range", "artist", "event_type", "limit", "cursor")
+	if err == nil {
+		q.Name, q.Artist, q.Type, q.Cursor = c.Query("name"), c.Query("artist"), c.Query("event_type"), c.Query("cursor")
+		if r := c.Query("date_range"); r != "" {
+			from, to, ok := strings.Cut(r, "..")
+			if !ok {
+				err = fault.New(fault.Invalid, `query parameter "date_range" must be two dates such as 2027-01-01..2027-02-01`)
+			} else {
+				q.From, q.To, err = timeRange(from, to, "date_range", "date_range")
+			}
+		}
+	}
+	if err == nil {
+		q.Limit, err = queryInt(c, "limit", catalog.MostEvents, 1, catalog.MostEvents)
+	}
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	page, err := s.Catalog.Events(c.Request.Context(), q)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	ids := make([]string, len(page.Events))
+	for i, e := range page.Events {
+		ids[i] = e.ID
+	}
+	s.tagged(c, cacheEvents, struct {
+		IDs  []string `json:"event_ids"`
+		Next *string  `json:"next_cursor"`
+	}{ids, orNull(page.Next)})
+}
+
+// createEvent creates an event from the document that `onsale import event`
+// reads too, its plan inside or named.
+func (s *Server) createEvent(c *gin.Context) {
+	var doc json.RawMessage
+	err := body(c, &doc)
+	var e catalog.NewEvent
+	var notices []catalog.Notice
+	if err == nil {
+		e, notices, err = catalog.ParseEvent(doc)
+	}
+	if err == nil {
+		err = s.record(c, "event.create", e.Name, gin.H{"name": e.Name, "venue": e.Venue.Name, "starts_at": e.StartsAt})
+	}
+	var created catalog.Event
+	if err == nil {
+		created, err = s.Catalog.CreateEvent(c.Request.Context(), e)
+	}
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	// The room is made now so that the answer tells its state. Where that fails,
+	// it is made from its row as soon as the queue is back.
+	_, _ = s.Rooms.Seed(c.Request.Context(), roomOf(created, e.Room))
+	c.Header("Location", "/v1/events/"+created.ID)
+	private(c, http.StatusCreated, struct {
+		eventView
+		Notices []catalog.Notice `json:"notices,omitempty"`
+	}{s.eventView(c.Request.Context(), created), notices})
+}
+
+func roomOf(e catalog.Event, r catalog.RoomSettings) waitroom.Settings {
+	at := func(t *time.Time) time.Time {
+		if t == nil {
+			return time.Time{}
+		}
+		return *t
+	}
+	return waitroom.Settings{
+		Event: e.ID, Name: e.Name, State: waitroom.State(r.State), ClosedReason: r.Reason, Message: r.Message,
+		OpensAt: at(r.OpensAt), LobbyOpensAt: at(r.LobbyOpensAt), ClosesAt: at(r.ClosesAt),
+		Throttle: waitroom.Throttle{
+			RatePerMinute: r.RatePerMinute, Burst: r.Burst, MaxShoppers: r.MaxShoppers,
+			Lease: r.Lease, ClaimWindow: r.ClaimWindow,
+		},
+	}
+}
+
+func (s *Server) updateEvent(c *gin.Context) {
+	event, err := id(c, "id")
+	var p catalog.EventPatch
+	if err == nil {
+		err = body(c, &p)
+	}
+	if err == nil && p == (catalog.EventPatch{}) {
+		err = fault.New(fault.Invalid, "nothing is changed: name, status, description, starts_at, doors_at or max_per_buyer is expected")
+	}
+	if err == nil {
+		err = p.Check()
+	}
+	if err == nil { // an unknown event leaves no trace in the audit log
+		_, err = s.Catalog.Event(c.Request.Context(), event)
+	}
+	if err == nil {
+		err = s.record(c, "event.update", event, p)
+	}
+	var changed catalog.Event
+	if err == nil {
+		changed, err = s.Catalog.UpdateEvent(c.Request.Context(), event, p)
+	}
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	private(c, http.StatusOK, s.eventView(c.Request.Context(), changed))
+}
+
+const jsonType = "application/json; charset=utf-8"
+
+// tagged answers with JSON and its digest as ETag, or 304 to who has it.
+func (s *Server) tagged(c *gin.Context, cache string, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	etagged(c, b, jsonType, cache)
+}
+
+// matches tells whether the client has the representation with this tag (weak
+// comparison, RFC 9110 section 13.1.2).
+func matches(c *gin.Context, tag string) bool {
+	for _, header := range c.Request.Header.Values("If-None-Match") {
+		for one := range strings.SplitSeq(header, ",") {
+			one = strings.TrimPrefix(strings.TrimSpace(one), "W/")
+			if one == tag || one == "*" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// query refuses unknown, repeated and broken query parameters.
+func query(c *gin.Context, names ...string) error {
+	if len(names) == 0 {
+		if c.Request.URL.RawQuery != "" {
+			return fault.New(fault.Invalid, "no query parameters are known here")
+		}
+		return nil
+	}
+	if err := knownQuery(c, names...); err != nil {
+		return err
+	}
+	for name, values := range c.Request.URL.Query() {
+		if len(values) > 1 {
+			return fault.New(fault.Invalid, "query parameter %q is given %d times", name, len(values))
+		}
+		if !utf8.ValidString(values[0]) || strings.ContainsRune(values[0], 0) {
+			return fault.New(fault.Invalid, "query parameter %q is not plain text", name)
+		}
+	}
+	return nil
+}
+
+// timeRange reads the bounds of a search, each an RFC 3339 time or a date (UTC).
+// A last date is included.
+func timeRange(from, to, fromName, toName string) (start, end time.Time, err error) {
+	if from != "" {
+		if start, _, err = timeOrDate(from, fromName); err != nil {
+			return start, end, err
+		}
+	}
+	if to != "" {
+		var date bool
+		if end, date, err = timeOrDate(to, toName); err != nil {
+			return start, end, err
+		}
+		if date {
+			end = end.AddDate(0, 0, 1)
+		}
+	}
+	if !start.IsZero() && !end.IsZero() && end.Before(start) {
+		return start, end, fault.New(fault.Invalid, "query parameter %q ends before it begins", toName)
+	}
+	return start, end, nil
+}
+
+func timeOrDate(v, name string) (t time.Time, date bool, err error) {
+	if t, err = time.Parse(time.DateOnly, v); err == nil {
+		return t, true, nil
+	}
+	if t, err = time.Parse(time.RFC3339, v); err == nil {
+		return t.UTC(), false, nil
+	}
+	return t, false, fault.New(fault.Invalid, "query parameter %q must be a date such as 2027-01-31 or a time such as 2027-01-31T19:00:00Z", name)
+}
+
+// essentialsOf is what the event's page says without scripts.
+func essentialsOf(e catalog.Event, v eventView) eventEssentialsData {
+	data := eventEssentialsData{Event: e, Tiers: make([]tierEssentials, len(v.Tiers))}
+	for i, t := range v.Tiers {
+		data.Tiers[i] = tierEssentials{Name: t.Name, Price: t.Price, Known: t.Available != nil}
+		if t.Available != nil {
+			data.Tiers[i].Available = *t.Available
+		}
+	}
+	return data
+}
