@@ -7,7 +7,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -92,10 +91,10 @@ type Hub struct {
 
 	mu      sync.Mutex
 	crowds  map[string]*crowd
+	peers   map[*peer]struct{}
 	closing bool
 	readers sync.WaitGroup // goroutines of connections
 
-	open  atomic.Int64
 	farew chan struct{} // slots for slow readers being said goodbye to
 
 	connections prometheus.GaugeFunc
@@ -122,7 +121,7 @@ func makeHub(rooms *waitroom.Service, keys *pass.KeySet, log *slog.Logger, now f
 			Subprotocols:    []string{subprotocol},
 			CheckOrigin:     func(*http.Request) bool { return true }, // decided by the route
 		},
-		wake: make(chan struct{}, 1), crowds: make(map[string]*crowd), farew: make(chan struct{}, 64),
+		wake: make(chan struct{}, 1), crowds: make(map[string]*crowd), peers: make(map[*peer]struct{}), farew: make(chan struct{}, 64),
 		pushes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "onsale_hub_pushes_total", Help: "Frames told to visitors.",
 		}),
@@ -136,7 +135,7 @@ func makeHub(rooms *waitroom.Service, keys *pass.KeySet, log *slog.Logger, now f
 	}
 	h.connections = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "onsale_hub_connections", Help: "WebSockets of visitors at this node.",
-	}, func() float64 { return float64(h.open.Load()) })
+	}, func() float64 { return float64(h.Connections()) })
 	h.out.init()
 	return h
 }
@@ -215,7 +214,6 @@ func (h *Hub) tickAll(ctx context.Context, hurry bool) error {
 		switch {
 		case len(c.guests) == 0:
 			delete(h.crowds, event)
-			c.left = true
 		case !hurry || c.urgent:
 			crowds = append(crowds, c)
 		}
@@ -262,7 +260,11 @@ func (h *Hub) heard(n waitroom.News) {
 }
 
 // Connections is how many WebSockets are open.
-func (h *Hub) Connections() int { return int(h.open.Load()) }
+func (h *Hub) Connections() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.peers)
+}
 
 // serve upgrades the request of a visitor ("" when the first frame will say who
 // it is) and returns; the connection lives on.
@@ -283,43 +285,66 @@ func (h *Hub) serve(c *gin.Context, event, visitor string, originOK bool) error 
 			return err
 		}
 	}
-	h.mu.Lock()
-	if h.closing {
-		h.mu.Unlock()
+	p := &peer{}
+	p.saw(h.now())
+	if !h.track(p) {
 		return fault.New(fault.Unavailable, "this node is going away; please connect again").After(time.Second)
 	}
-	h.readers.Add(1)
-	h.mu.Unlock()
 	ws, err := h.upgrader.Upgrade(c.Writer, c.Request, nil)
 	if err != nil {
-		h.readers.Done()
+		h.forget(p)
 		return nil // Upgrade has answered
 	}
-	h.open.Add(1)
+	h.ready(p, ws)
+	switch {
+	case code != 0:
+		h.finish(p, code)
+		go h.read(p)
+	case visitor == "":
+		go h.introduce(p, event)
+	default:
+		h.enter(p, event, v)
+		go h.read(p)
+	}
+	return nil
+}
+
+// track counts a connection, unless the hub is being shut down.
+func (h *Hub) track(p *peer) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.closing {
+		return false
+	}
+	h.readers.Add(1)
+	h.peers[p] = struct{}{}
+	return true
+}
+
+func (h *Hub) forget(p *peer) {
+	h.mu.Lock()
+	delete(h.peers, p)
+	h.mu.Unlock()
+	h.readers.Done()
+}
+
+// ready sets up a connection.
+func (h *Hub) ready(p *peer, ws *websocket.Conn) {
+	h.mu.Lock()
+	p.ws = ws
+	h.mu.Unlock()
 	if b, ok := ws.NetConn().(interface{ SetWriteBuffer(bytes int) error }); ok {
 		_ = b.SetWriteBuffer(h.o.sendBuffer) // only a bound on kernel memory
 	}
 	ws.SetReadLimit(h.o.readLimit)
-	p := &peer{ws: ws}
-	p.saw(h.now())
 	ws.SetPongHandler(func(string) error {
 		p.saw(h.now())
 		return nil
 	})
-	switch {
-	case code != 0:
-		go func() {
-			h.finish(p, code)
-			h.read(p)
-		}()
-	case visitor == "":
-		go h.introduce(p, event)
-	case !h.enter(p, event, v):
-		go h.read(p)
-	default:
-		go h.read(p)
-	}
-	return nil
+	ws.SetCloseHandler(func(code int, _ string) error {
+		h.finish(p, code) // the answer, unless we began
+		return nil
+	})
 }
 
 // introduce waits for the frame that says who the visitor is.
@@ -349,8 +374,7 @@ func (h *Hub) introduce(p *peer, event string) {
 // read takes what a client sends, which is nothing but control frames, until
 // the connection ends.
 func (h *Hub) read(p *peer) {
-	defer h.readers.Done()
-	defer h.open.Add(-1)
+	defer h.forget(p)
 	defer h.leave(p)
 	defer p.ws.Close()
 	unasked := 0
@@ -366,13 +390,12 @@ func (h *Hub) read(p *peer) {
 }
 
 // enter makes p one of the visitor's connections and tells it the first frame.
-// It reports whether it could.
-func (h *Hub) enter(p *peer, event string, v waitroom.Visitor) bool {
+func (h *Hub) enter(p *peer, event string, v waitroom.Visitor) {
 	h.mu.Lock()
 	if h.closing {
 		h.mu.Unlock()
 		h.finish(p, closeReconnect)
-		return false
+		return
 	}
 	c := h.crowds[event]
 	if c == nil {
@@ -383,20 +406,16 @@ func (h *Hub) enter(p *peer, event string, v waitroom.Visitor) bool {
 	h.mu.Unlock()
 	ok := c.admit(p, v, h.o.perVisitor)
 	looked := c.sight != nil
+	c.urgent = c.urgent || !looked
 	c.mu.Unlock()
-	if !ok {
+	switch {
+	case !ok:
 		h.finish(p, closePolicy)
-		return false
-	}
-	if looked {
+	case looked:
 		h.out.push(p, wantMe)
-	} else {
-		c.mu.Lock()
-		c.urgent = true
-		c.mu.Unlock()
+	default:
 		h.hurryUp()
 	}
-	return true
 }
 
 // leave forgets a connection.
@@ -430,15 +449,11 @@ func (h *Hub) finish(p *peer, code int) {
 func (h *Hub) Shutdown(ctx context.Context) {
 	h.mu.Lock()
 	h.closing = true
-	var peers []*peer
-	for _, c := range h.crowds {
-		c.mu.Lock()
-		for _, g := range c.guests {
-			for p := g.peers; p != nil; p = p.sibling {
-				peers = append(peers, p)
-			}
+	peers := make([]*peer, 0, len(h.peers))
+	for p := range h.peers {
+		if p.ws != nil { // else still in its handshake, which enter ends
+			peers = append(peers, p)
 		}
-		c.mu.Unlock()
 	}
 	h.mu.Unlock()
 	spread := 5 * time.Second
@@ -475,9 +490,12 @@ func (h *Hub) Shutdown(ctx context.Context) {
 		return
 	case <-ctx.Done():
 	}
-	for _, p := range peers {
-		_ = p.ws.Close()
+	h.mu.Lock()
+	for p := range h.peers {
+		if p.ws != nil {
+			_ = p.ws.NetConn().Close()
+		}
 	}
-	// Those who had not said who they are end by their own deadline.
+	h.mu.Unlock()
 	<-gone
 }

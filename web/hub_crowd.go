@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"sort"
@@ -14,6 +15,7 @@ import (
 
 	"onsale/internal/fault"
 	"onsale/waitroom"
+	"onsale/waitroom/pass"
 )
 
 // crowd is everyone who waits for one event at this node.
@@ -29,7 +31,7 @@ type crowd struct {
 	swept  int
 	sight  *sight // the room when last looked at
 	urgent bool   // there are news
-	left   bool   // the hub has forgotten this crowd
+	ticks  uint64
 }
 
 // sight is a room as the hub saw it, with what all visitors are told of it.
@@ -44,10 +46,11 @@ type sight struct {
 type guest struct {
 	v      waitroom.Visitor
 	peers  *peer
-	count  int // of peers
-	index  int // in crowd.all
-	asked  bool
+	count  int       // of peers
+	index  int       // in crowd.all
+	asked  bool      // in crowd.asked
 	lined  bool      // in crowd.line
+	looked uint64    // crowd.ticks when looked up last
 	told   int       // the number ahead that was told last
 	toldAt time.Time // zero: must be told now
 	due    time.Time // when they may be told the next number
@@ -69,7 +72,7 @@ func (c *crowd) admit(p *peer, v waitroom.Visitor, most int) bool {
 		if g.count >= most {
 			return false
 		}
-		c.update(g, v)
+		c.update(g, v, v.Ahead)
 		g.v.Ahead = min(g.v.Ahead, v.Ahead)
 	}
 	// Between the look-up and now something may have happened that no news will
@@ -122,8 +125,12 @@ func (c *crowd) enlist(g *guest) {
 	}
 }
 
-// update takes in what the store says of a guest, without the number ahead.
-func (c *crowd) update(g *guest, v waitroom.Visitor) {
+// notKnown is the number ahead until the end of the tick that found the place.
+const notKnown = math.MaxInt
+
+// update takes in what the store says of a guest; ahead is their number in a
+// new place.
+func (c *crowd) update(g *guest, v waitroom.Visitor, ahead int) {
 	if v.State == g.v.State && v.Place == g.v.Place && v.Until.Equal(g.v.Until) {
 		return
 	}
@@ -134,6 +141,11 @@ func (c *crowd) update(g *guest, v waitroom.Visitor) {
 	v.Receipt, v.Pass = "", ""
 	if v.Place == g.v.Place && v.Epoch == g.v.Epoch {
 		v.Receipt = g.v.Receipt
+	}
+	if moved {
+		v.Ahead = ahead
+	} else {
+		v.Ahead = g.v.Ahead
 	}
 	g.v = v
 	g.toldAt = time.Time{}
@@ -156,8 +168,10 @@ func (c *crowd) tidy() {
 // question is what the next tick asks the store.
 func (c *crowd) question(o hubOptions) (q waitroom.Query, who []*guest) {
 	c.tidy()
+	c.ticks++
 	take := func(g *guest) {
-		if c.guests[g.v.ID] == g && !slices.Contains(who[max(0, len(who)-o.sweep):], g) {
+		if c.guests[g.v.ID] == g && g.looked != c.ticks {
+			g.looked = c.ticks
 			who = append(who, g)
 		}
 	}
@@ -230,6 +244,9 @@ func newPositions(q waitroom.Query, s waitroom.Survey) positions {
 			p.places, p.ahead = append(p.places, place), append(p.ahead, s.Ahead[i])
 		}
 	}
+	if n := len(p.places); n == 0 || s.Room.Next >= p.places[n-1] { // the end of the line
+		p.places, p.ahead = append(p.places, s.Room.Next+1), append(p.ahead, s.Room.Waiting)
+	}
 	return p
 }
 
@@ -240,12 +257,10 @@ func (p *positions) before(place int64) int {
 	}
 	i, exact := slices.BinarySearch(p.places, place)
 	switch {
-	case len(p.places) == 0:
-		return 0
 	case exact || i == 0:
 		return p.ahead[min(i, len(p.ahead)-1)]
 	case i == len(p.places):
-		return p.ahead[i-1] + 1
+		return p.ahead[i-1]
 	}
 	from, to := p.places[i-1], p.places[i]
 	return p.ahead[i-1] + int(int64(p.ahead[i]-p.ahead[i-1])*(place-from)/(to-from))
@@ -288,7 +303,7 @@ func (h *Hub) tick(ctx context.Context, c *crowd) error {
 			missing = append(missing, g)
 			continue
 		}
-		c.update(g, survey.Visitors[i])
+		c.update(g, survey.Visitors[i], notKnown)
 	}
 	if reborn { // the line was lost: look everyone up, the front first
 		for _, g := range c.line {
@@ -304,18 +319,15 @@ func (h *Hub) tick(ctx context.Context, c *crowd) error {
 	for _, g := range c.line {
 		// The number told never goes up, though who comes back with a receipt
 		// stands before us again.
-		ahead := at.before(g.v.Place)
-		if g.v.AsOf.IsZero() || ahead < g.v.Ahead {
-			g.v.Ahead = ahead
-		}
-		if g.v.Place <= s.room.Cursor && !g.asked && !slices.Contains(who, g) {
+		g.v.Ahead = min(g.v.Ahead, at.before(g.v.Place))
+		if g.v.Place <= s.room.Cursor && g.looked != c.ticks {
 			c.ask(g)
 			passed = true
 		}
 	}
 	more := passed || len(c.asked) > 0
 	c.urgent = c.urgent || more
-	lost := h.lost(missing)
+	lost := h.lost(c.event, missing)
 	h.announce(c, before, s)
 	c.mu.Unlock()
 	h.looks.Observe(time.Since(start).Seconds())
@@ -331,6 +343,9 @@ func (h *Hub) announce(c *crowd, before, now *sight) {
 	at := h.now()
 	changed := before == nil || visiblyDiffer(&before.info, &now.info)
 	for _, g := range c.all {
+		if turn := g.v.State == waitroom.Ready || g.v.State == waitroom.Shopping; turn && !g.v.Until.After(now.room.AsOf) {
+			c.ask(g) // it should be over
+		}
 		over := now.room.State == waitroom.Closed && (g.v.State == waitroom.Waiting || g.v.State == waitroom.InLobby)
 		var w wants
 		switch {
@@ -393,13 +408,15 @@ func differTime(a, b *time.Time) bool {
 
 // lost says who of the missing can be given their place back, and has the
 // others' connections closed: their wait or turn was over anyway.
-func (h *Hub) lost(missing []*guest) []waitroom.JoinRequest {
+func (h *Hub) lost(event string, missing []*guest) []waitroom.JoinRequest {
 	var back []waitroom.JoinRequest
 	for _, g := range missing {
 		r := waitroom.JoinRequest{Visitor: g.v.ID}
 		switch g.v.State {
 		case waitroom.Waiting, waitroom.Ready, waitroom.Shopping:
-			r.Receipt = g.v.Receipt
+			if r.Receipt = g.v.Receipt; r.Receipt == "" {
+				r.Receipt = h.keys.SignReceipt(pass.Receipt{Visitor: g.v.ID, Event: event, Place: g.v.Place, Epoch: g.v.Epoch})
+			}
 			back = append(back, r)
 		case waitroom.InLobby:
 			back = append(back, r)
@@ -429,17 +446,24 @@ func (h *Hub) restore(ctx context.Context, c *crowd, lost []waitroom.JoinRequest
 			if visitor == nil {
 				return nil
 			}
+			if err == nil {
+				c.urgent = true
+			}
 			if fault.Is(err, fault.RoomClosed) {
 				for p := visitor.peers; p != nil; p = p.sibling {
 					h.out.push(p, wantOver)
 				}
 				return nil
 			}
-			c.ask(visitor) // shows the new place, or asks for it again
-			c.urgent = true
+			c.ask(visitor) // shows the place they have now, or tries again
 			return nil
 		})
 	}
 	_ = g.Wait()
-	h.hurryUp()
+	c.mu.Lock()
+	urgent := c.urgent
+	c.mu.Unlock()
+	if urgent {
+		h.hurryUp()
+	}
 }

@@ -87,8 +87,6 @@ func tokenFrame(text []byte) (string, error) {
 // masked, one Write is atomic for the connection, and its byte count tells what
 // a slow reader still has to be sent before a close frame makes sense.
 
-const headerSize = 4 // of the frames we make, at most
-
 // appendFrame appends a frame of up to 64 KB.
 func appendFrame(dst []byte, opcode byte, payload []byte) []byte {
 	dst = append(dst, 0x80|opcode)
@@ -271,12 +269,12 @@ func (h *Hub) compose(p *peer, dst []byte) []byte {
 		return dst
 	}
 	v.AsOf = s.room.AsOf
-	signed := v.Receipt != "" || v.Pass != ""
+	before := v
 	me := h.rooms.Compose(&s.room, s.info, &v)
 	dst = me.AppendJSON(dst, s.json)
-	if !signed || v.Pass != "" {
+	if v.Receipt != before.Receipt || v.Pass != before.Pass { // signed just now; keep them
 		c.mu.Lock()
-		if g.v.Place == v.Place && g.v.State == v.State {
+		if g.v.Place == v.Place && g.v.State == v.State && g.v.Until.Equal(v.Until) {
 			g.v.Receipt, g.v.Pass = v.Receipt, v.Pass
 		}
 		c.mu.Unlock()

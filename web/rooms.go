@@ -1,0 +1,210 @@
+package web
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/gin-gonic/gin"
+
+	"onsale/internal/fault"
+	"onsale/waitroom"
+)
+
+// roomRoutes are the waiting room's.
+func (s *Server) roomRoutes(r *gin.Engine) {
+	r.GET("/.well-known/jwks.json", s.jwks)
+	g := r.Group("/v1/rooms/:event")
+	g.POST("/join", s.joinRoom)
+	g.GET("/me", s.getMe)
+	g.DELETE("/me", s.leaveRoom)
+	g.POST("/claim", s.claimTurn)
+	g.GET("/ws", s.roomSocket)
+	g.GET("/check", s.checkPass)
+}
+
+// jwks publishes the public keys with which anyone can verify a pass.
+func (s *Server) jwks(c *gin.Context) {
+	c.Header("Cache-Control", "public, max-age=300")
+	c.Data(http.StatusOK, "application/jwk-set+json", s.Keys.JWKS())
+}
+
+func (s *Server) joinRoom(c *gin.Context) {
+	event, err := id(c, "event")
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	var in struct {
+		Receipt string `json:"receipt"`
+	}
+	if err := body(c, &in); err != nil {
+		s.fail(c, err)
+		return
+	}
+	visitor, err := s.visitor(c, event)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	joined, err := s.Rooms.Join(c.Request.Context(), waitroom.JoinRequest{
+		Event: event, Visitor: visitor, Receipt: in.Receipt, Address: c.ClientIP(),
+	})
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	if joined.VisitorToken != "" {
+		s.setVisitorCookie(c, joined.VisitorToken)
+	}
+	s.passCookie(c, event, &joined.Me)
+	c.Header("Cache-Control", "no-store")
+	c.JSON(http.StatusOK, joined)
+}
+
+// asVisitor runs do for the visitor who is asking and renders their Me.
+func (s *Server) asVisitor(c *gin.Context, do func(event, visitor string) (waitroom.Me, error)) {
+	event, err := id(c, "event")
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	visitor, err := s.visitor(c, event)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	if visitor == "" {
+		s.fail(c, fault.New(fault.UnknownVisitor, "no visitor token was sent; join the waiting room first"))
+		return
+	}
+	me, err := do(event, visitor)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	s.passCookie(c, event, &me)
+	c.Header("Cache-Control", "no-store")
+	if c.Request.Method == http.MethodDelete {
+		c.Status(http.StatusNoContent)
+		return
+	}
+	c.JSON(http.StatusOK, me)
+}
+
+func (s *Server) getMe(c *gin.Context) {
+	s.asVisitor(c, func(event, visitor string) (waitroom.Me, error) {
+		return s.Rooms.Me(c.Request.Context(), event, visitor)
+	})
+}
+
+func (s *Server) leaveRoom(c *gin.Context) {
+	s.asVisitor(c, func(event, visitor string) (waitroom.Me, error) {
+		return s.Rooms.Leave(c.Request.Context(), event, visitor)
+	})
+}
+
+func (s *Server) claimTurn(c *gin.Context) {
+	if err := body(c, &struct{}{}); err != nil {
+		s.fail(c, err)
+		return
+	}
+	s.asVisitor(c, func(event, visitor string) (waitroom.Me, error) {
+		return s.Rooms.Claim(c.Request.Context(), event, visitor)
+	})
+}
+
+// passCookie gives a browser the pass of a shopper; the pages never see it.
+func (s *Server) passCookie(c *gin.Context, event string, me *waitroom.Me) {
+	if me.Pass != nil && me.LeaseEnds != nil {
+		s.setPassCookie(c, event, *me.Pass, *me.LeaseEnds)
+	}
+}
+
+// roomSocket is the WebSocket of somebody who waits.
+func (s *Server) roomSocket(c *gin.Context) {
+	event, err := id(c, "event")
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	if !c.IsWebsocket() {
+		c.Header("Upgrade", "websocket")
+		s.failStatus(c, http.StatusUpgradeRequired, "upgrade-required", "WebSocket needed", "this address speaks WebSocket only")
+		return
+	}
+	if _, err := s.Rooms.Room(c.Request.Context(), event); err != nil {
+		s.fail(c, err)
+		return
+	}
+	originOK := s.originAllowed(c.Request)
+	var visitor string
+	if originOK {
+		if visitor, err = s.visitor(c, event); err != nil {
+			s.fail(c, err)
+			return
+		}
+	}
+	if err := s.hub.serve(c, event, visitor, originOK); err != nil {
+		s.fail(c, err)
+	}
+}
+
+// checkPass answers a proxy that asks whether a request may go through to a
+// protected site: 204, or 401 with the way to the line.
+func (s *Server) checkPass(c *gin.Context) {
+	event, err := id(c, "event")
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	c.Header("Cache-Control", "no-store")
+	visitor, err := s.shopper(c, event)
+	if err == nil {
+		v, lookup := s.Rooms.LookUp(c.Request.Context(), event, visitor)
+		switch {
+		case fault.Is(lookup, fault.Unavailable):
+			// The pass itself is good; an outage of the room must not lock out
+			// those it has let in.
+		case lookup != nil:
+			err = lookup
+		case v.State != waitroom.Shopping:
+			err = fault.New(fault.PassLapsed, "the turn of this pass is over")
+		}
+	}
+	if err == nil {
+		c.Status(http.StatusNoContent)
+		return
+	}
+	if fault.Is(err, fault.NotFound) {
+		s.fail(c, err)
+		return
+	}
+	location := s.queueURL(event)
+	if back := s.returnURL(c); back != "" {
+		location += "?return=" + url.QueryEscape(back)
+	}
+	c.Header("Location", location)
+	f := fault.Wrap(err, fault.PassRequired, "this site is entered through its waiting room").With("queue", location)
+	s.fail(c, f)
+}
+
+// returnURL is where a checked request wanted to go, as the proxy tells it, if
+// that is an origin of ours.
+func (s *Server) returnURL(c *gin.Context) string {
+	to := c.Query("return")
+	if to == "" {
+		to = c.GetHeader("X-Original-URL")
+	}
+	if to == "" && c.GetHeader("X-Forwarded-Host") != "" {
+		to = c.GetHeader("X-Forwarded-Proto") + "://" + c.GetHeader("X-Forwarded-Host") + c.GetHeader("X-Forwarded-Uri")
+	}
+	if to == "" || len(to) > 2048 || strings.ContainsAny(to, "\\\r\n\t") {
+		return ""
+	}
+	u, err := s.PublicURL.Parse(to) // a path is one of ours
+	if err != nil || u.User != nil || u.Scheme != "http" && u.Scheme != "https" || !s.origins[origin(u)] {
+		return ""
+	}
+	return u.String()
+}
