@@ -2,43 +2,310 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/redis/go-redis/v9"
+	"golang.org/x/sync/errgroup"
+
+	"onsale/catalog"
+	catalogpg "onsale/catalog/pgstore"
+	"onsale/checkout"
+	"onsale/checkout/payment"
+	checkoutpg "onsale/checkout/pgstore"
+	checkoutredis "onsale/checkout/redisstore"
 	"onsale/config"
+	"onsale/internal/audit"
+	"onsale/waitroom"
+	"onsale/waitroom/pass"
+	waitroompg "onsale/waitroom/pgstore"
+	waitroomredis "onsale/waitroom/redisstore"
+	"onsale/web"
+	"onsale/web/ui"
 )
 
-// App is the running program.
-type App struct{ cfg config.Config }
+const (
+	heartbeatEvery = time.Second
+	heartbeatWait  = time.Second // for Postgres to answer before the shop counts as down
+	sandboxSlow    = 3 * time.Second
+)
 
-func newApp(_ context.Context, cfg config.Config, _ *slog.Logger) (*App, error) {
-	return &App{cfg}, nil
+// App is the running program in one role. It owns every connection and
+// goroutine that newApp and Run make.
+type App struct {
+	cfg       config.Config
+	log       *slog.Logger
+	rdb       redis.UniversalClient
+	db        *pgxpool.Pool // nil in a waitroom node without a database
+	replica   *pgxpool.Pool // nil: reads go to db
+	rooms     *waitroom.Service
+	inventory *checkout.Inventory // nil in the waitroom role
+	jobs      *checkoutpg.Jobs    // nil unless this node is a worker
+	server    *web.Server
 }
 
-// Run serves on listener until ctx ends.
-func (a *App) Run(ctx context.Context, listener net.Listener) error {
-	server := &http.Server{
-		ReadHeaderTimeout: a.cfg.Limits.HeaderTimeout,
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.URL.Path != "/healthz" {
-				http.NotFound(w, r)
-			}
-		}),
-	}
-	stopped := make(chan error, 1)
-	go func() {
-		<-ctx.Done()
-		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		stopped <- server.Shutdown(grace)
+// newApp wires the program. It opens pools but waits for nothing: a dependency
+// that is down now may be up later, and /readyz says so.
+func newApp(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *App, err error) {
+	a := &App{cfg: cfg, log: log}
+	defer func() {
+		if err != nil {
+			a.close()
+		}
 	}()
-	if err := server.Serve(listener); err != http.ErrServerClosed {
+	isWaitroom := cfg.Role == config.RoleAll || cfg.Role == config.RoleWaitroom
+	isShop := cfg.Role == config.RoleAll || cfg.Role == config.RoleShop
+	isWorker := cfg.Role == config.RoleAll || cfg.Role == config.RoleWorker
+
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	public, err := url.Parse(cfg.PublicURL)
+	if err != nil {
+		return nil, fmt.Errorf("public_url: %w", err)
+	}
+	keys, err := pass.ParseKeySet(cfg.SigningKey.Reveal())
+	if err != nil {
+		return nil, fmt.Errorf("signing_key: %w", err)
+	}
+	if a.rdb, err = connectRedis(cfg.RedisURL.Reveal()); err != nil {
+		return nil, err
+	}
+	ready := map[string]func(context.Context) error{
+		"redis": func(ctx context.Context) error { return a.rdb.Ping(ctx).Err() },
+	}
+	var archive waitroom.Archive
+	if cfg.DatabaseURL.IsSet() {
+		if a.db, err = connectPostgres(ctx, cfg.DatabaseURL.Reveal()); err != nil {
+			return nil, fmt.Errorf("database_url: %w", err)
+		}
+		archive = waitroompg.New(a.db)
+		if isShop || isWorker { // the waiting room does without
+			ready["postgres"] = a.db.Ping
+		}
+	}
+	if cfg.DatabaseReadURL.IsSet() {
+		if a.replica, err = connectPostgres(ctx, cfg.DatabaseReadURL.Reveal()); err != nil {
+			return nil, fmt.Errorf("database_read_url: %w", err)
+		}
+	}
+	a.rooms, err = waitroom.New(waitroom.Deps{
+		Store: waitroomredis.New(a.rdb), Archive: archive, Keys: keys, Now: time.Now, Logger: log, Registerer: registry,
+		Options: waitroom.Options{Tick: cfg.Waitroom.Tick, JoinsPerMinute: cfg.Waitroom.JoinsPerAddressPerMinute},
+	})
+	if err != nil {
+		return nil, err
+	}
+	deps := web.Deps{
+		Roles:     web.Roles{Waitroom: isWaitroom, Shop: isShop},
+		PublicURL: public, AllowedOrigins: cfg.AllowedOrigins, TrustedProxies: cfg.TrustedProxies,
+		AdminToken: cfg.AdminToken.Reveal(), BodyBytes: cfg.Limits.BodyBytes,
+		Rooms: a.rooms, Keys: keys, Ready: ready,
+		Clock: time.Now, Logger: log, Registerer: registry,
+	}
+	if cfg.Metrics.Enabled && cfg.Metrics.Addr == "" {
+		deps.Gatherer = registry
+	}
+	if deps.UI, err = fs.Sub(ui.Dist, "dist"); err != nil {
+		return nil, err
+	}
+	if isShop || isWorker {
+		if err := a.addShop(&deps, registry, isWorker); err != nil {
+			return nil, err
+		}
+	}
+	if a.server, err = web.New(deps); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// addShop wires catalog, holds, orders and payments, and the jobs of a worker.
+func (a *App) addShop(deps *web.Deps, registry *prometheus.Registry, isWorker bool) error {
+	if a.db == nil {
+		return errors.New("database_url is needed in this role")
+	}
+	events := catalog.NewCache(catalogpg.New(a.db, a.replica), time.Now)
+	holds := checkoutredis.New(a.rdb)
+	orders, err := checkoutpg.New(a.db)
+	if err != nil {
 		return err
 	}
-	return <-stopped
+	a.inventory, err = checkout.NewInventory(holds, orders, events, time.Now, a.log, registry)
+	if err != nil {
+		return err
+	}
+	if a.cfg.PaymentGateway != "sandbox" {
+		return fmt.Errorf("payment_gateway %q is not known; known is sandbox", a.cfg.PaymentGateway)
+	}
+	sandbox := payment.NewSandbox(a.db, sandboxSlow)
+	shop, err := checkout.New(checkout.Deps{
+		Options: checkout.Options{
+			HoldTTL: a.cfg.Checkout.HoldTTL, MaxExtensions: a.cfg.Checkout.MaxExtensions,
+			PayWithin: a.cfg.Checkout.PayWithin, GatewayTimeout: a.cfg.Checkout.GatewayTimeout,
+		},
+		Catalog: events, Holds: holds, Orders: orders, Gateway: sandbox, Inventory: a.inventory,
+		Logger: a.log, Registerer: registry, Step: crashStep,
+	})
+	if err != nil {
+		return err
+	}
+	if isWorker {
+		if a.jobs, err = checkoutpg.NewJobs(a.db, orders, shop, a.log); err != nil {
+			return err
+		}
+	}
+	deps.Catalog, deps.Shop, deps.Inventory = events, shop, a.inventory
+	deps.Audit, deps.Sandbox = audit.New(a.db), sandbox
+	return nil
+}
+
+// Run serves on listener until ctx ends, then moves everybody elsewhere within
+// the grace time. It closes the listener and all connections.
+func (a *App) Run(ctx context.Context, listener net.Listener) error {
+	defer a.close()
+	server := &http.Server{
+		Handler:           a.server.Handler(),
+		ReadHeaderTimeout: a.cfg.Limits.HeaderTimeout,
+		ReadTimeout:       a.cfg.Limits.RequestTimeout,
+		WriteTimeout:      a.cfg.Limits.RequestTimeout,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+	}
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWork()
+	g, work := errgroup.WithContext(work)
+	g.Go(func() error { return a.rooms.Run(work) })
+	g.Go(func() error { return a.server.Run(work) })
+	if a.inventory != nil {
+		g.Go(func() error { return a.inventory.Run(work, a.events) })
+		g.Go(func() error { return a.heartbeat(work) })
+	}
+	if a.jobs != nil {
+		g.Go(func() error { return a.runJobs(work) })
+	}
+	g.Go(func() error {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	g.Go(func() error {
+		select {
+		case <-ctx.Done():
+		case <-work.Done(): // something else failed
+		}
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), a.cfg.ShutdownGrace)
+		defer cancel()
+		defer stopWork()
+		a.server.Shutdown(grace)
+		if err := server.Shutdown(grace); err != nil {
+			return server.Close() // requests that outlived the grace time
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+// events lists the events with a room: those whose inventory is alive.
+func (a *App) events(ctx context.Context) ([]string, error) {
+	rooms, err := a.rooms.Rooms(ctx)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]string, len(rooms))
+	for i := range rooms {
+		list[i] = rooms[i].Event
+	}
+	return list, nil
+}
+
+// heartbeat tells every room each second whether its shop can sell, and how
+// much there is left. A room that hears nothing stops admitting.
+func (a *App) heartbeat(ctx context.Context) error {
+	beat := time.NewTicker(heartbeatEvery)
+	defer beat.Stop()
+	wasWell := true
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-beat.C:
+		}
+		ping, cancel := context.WithTimeout(ctx, heartbeatWait)
+		err := a.db.Ping(ping)
+		cancel()
+		if well := err == nil; well != wasWell && ctx.Err() == nil {
+			wasWell = well
+			a.log.WarnContext(ctx, "the ticket store changed its state; rooms follow", slog.Bool("reachable", well), slog.Any("error", err))
+		}
+		events, lerr := a.events(ctx)
+		if lerr != nil {
+			continue // Redis is away: there is nobody to tell
+		}
+		for _, event := range events {
+			if err != nil {
+				_ = a.rooms.ShopDown(ctx, event) // the grace time ends it anyway
+				continue
+			}
+			if v, err := a.inventory.View(ctx, event); err == nil {
+				_ = a.rooms.ShopOK(ctx, event, v.Stock.Left()) // the next beat is a second away
+			}
+		}
+	}
+}
+
+// runJobs works off the durable jobs, and waits for Postgres where it must.
+func (a *App) runJobs(ctx context.Context) error {
+	for ctx.Err() == nil {
+		err := a.jobs.Run(ctx)
+		if err == nil || ctx.Err() != nil {
+			return nil
+		}
+		a.log.WarnContext(ctx, "jobs cannot start yet", slog.Any("error", err))
+		select {
+		case <-ctx.Done():
+		case <-time.After(2 * time.Second):
+		}
+	}
+	return nil
+}
+
+func (a *App) close() {
+	if a.rdb != nil {
+		if err := a.rdb.Close(); err != nil {
+			a.log.Debug("closing Redis", slog.Any("error", err))
+		}
+	}
+	for _, db := range []*pgxpool.Pool{a.db, a.replica} {
+		if db != nil {
+			db.Close()
+		}
+	}
 }
 
 // prepareDemo migrates the database and imports the demo events when it is empty.
-func prepareDemo(context.Context, config.Config, *slog.Logger) error { return nil }
+func prepareDemo(ctx context.Context, cfg config.Config, log *slog.Logger) error {
+	if err := catalogpg.Migrate(ctx, cfg.DatabaseURL.Reveal(), log); err != nil {
+		return err
+	}
+	db, err := connectPostgres(ctx, cfg.DatabaseURL.Reveal())
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	_, created, err := catalog.SeedDemo(ctx, catalogpg.New(db, nil), time.Now())
+	if err == nil && created > 0 {
+		log.Info("demo events imported", slog.Int("events", created))
+	}
+	return err
+}

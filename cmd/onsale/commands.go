@@ -6,6 +6,7 @@ import "github.com/spf13/cobra"
 func commands(environ []string) []*cobra.Command {
 	return []*cobra.Command{
 		newDemoCommand(environ),
+		newServeCommand(environ),
 		newCheckConfigCommand(environ),
 		newMigrateCommand(environ),
 		newImportCommand(environ),

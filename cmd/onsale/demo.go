@@ -14,8 +14,6 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
-
 	"onsale/config"
 )
 
@@ -80,22 +78,8 @@ func runDemo(ctx context.Context, cfg config.Config, stdout io.Writer, log *slog
 	if err != nil {
 		return fmt.Errorf("print where the demo runs: %w", err)
 	}
-	group, groupCtx := errgroup.WithContext(ctx)
-	appCtx, stopApp := context.WithCancel(groupCtx)
-	group.Go(func() error {
-		defer stopApp() // ends the goroutine below
-		return app.Run(appCtx, listener)
-	})
-	group.Go(func() error {
-		select {
-		case <-servers.Done():
-			return servers.Err()
-		case <-appCtx.Done():
-			return nil
-		}
-	})
 	ready(cfg.PublicURL)
-	return unlessEnded(ctx, group.Wait())
+	return unlessEnded(ctx, serveWith(ctx, app, servers, listener))
 }
 
 // listen takes cfg.Addr, and makes cfg say what was taken when that left it open.
