@@ -33,10 +33,12 @@ var _ waitroom.Store = (*Store)(nil)
 
 // New makes a Store on rdb, which should have ContextTimeoutEnabled set so that
 // deadlines hold on the wire too. It does no I/O and does not close rdb.
-func New(rdb redis.UniversalClient, o Options) (*Store, error) {
-	if rdb == nil {
-		return nil, errors.New("redisstore: a Redis client is required")
-	}
+func New(rdb redis.UniversalClient) *Store {
+	return (&Store{rdb: rdb}).WithOptions(Options{})
+}
+
+// WithOptions returns a Store of the same rooms with other options.
+func (s *Store) WithOptions(o Options) *Store {
 	if o.Timeout <= 0 {
 		o.Timeout = 2 * time.Second
 	}
@@ -46,7 +48,7 @@ func New(rdb redis.UniversalClient, o Options) (*Store, error) {
 	if o.Move <= 0 {
 		o.Move = 5000
 	}
-	return &Store{rdb: rdb, o: o}, nil
+	return &Store{rdb: s.rdb, o: o}
 }
 
 func (s *Store) deadline(ctx context.Context) (context.Context, context.CancelFunc) {

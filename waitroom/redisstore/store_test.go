@@ -70,10 +70,7 @@ func narrow(burst int) waitroom.Settings {
 
 func newRoom(t testing.TB, rdb redis.UniversalClient, s waitroom.Settings, o redisstore.Options) *room {
 	t.Helper()
-	store, err := redisstore.New(rdb, o)
-	if err != nil {
-		t.Fatal(err)
-	}
+	store := redisstore.New(rdb).WithOptions(o)
 	r := &room{Store: store, rdb: rdb, event: "test-" + pass.NewVisitor(), t: t}
 	s.Event = r.event
 	if created, err := store.Seed(t.Context(), s, 0); err != nil || !created {

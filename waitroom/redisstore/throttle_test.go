@@ -112,12 +112,8 @@ func TestManyNodesNeverExceedTheThrottle(t *testing.T) {
 		finished.Add(1)
 	}
 	for range nodes {
-		r := &room{Store: first.Store, rdb: client(t, url), event: first.event, t: t}
-		store, err := redisstore.New(r.rdb, redisstore.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Store = store
+		rdb := client(t, url)
+		r := &room{Store: redisstore.New(rdb), rdb: rdb, event: first.event, t: t}
 		ticking.Go(func() {
 			for !over.Load() {
 				tick, err := r.Admit(t.Context(), r.event, 0)
