@@ -10,14 +10,15 @@ export type Time = string;
 /** An amount in the currency's smallest unit (cents for EUR, yen for JPY). */
 export interface Money { amount: number; currency: string }
 
-export interface Tier { id: string; name: string; type: string; price: Money; total: number; available: number }
+export interface Tier { id: string; name: string; type: string; price: Money; total: number; available: number | null }
 
 export interface Event {
-  id: string; name: string; type: string; starts_at: Time; doors_at?: Time | null; status: string;
+  id: string; name: string; type: string; description?: string; starts_at: Time; doors_at?: Time | null; status: string;
   venue: { id: string; name: string; address?: string; city: string; country: string };
-  artists: { id: string; name: string }[];
+  artists: { id: string; name: string }[] | null;
   tiers: Tier[];
-  tickets: { total: number; available: number; held: number; sold: number };
+  /** null while the stock is not known. */
+  tickets: { total: number; available: number; held: number; sold: number } | null;
   max_per_buyer: number;
   room?: { state: RoomState } | null;
 }
@@ -94,8 +95,8 @@ export interface AdminRoom {
   tickets: { total: number; available: number; held: number; sold: number } | null;
   wait: { low_s: number; high_s: number } | null;
 }
-export interface LiveFrame { at: Time; rooms: AdminRoom[]; orders_per_minute: number; p95_ms: number; errors_per_minute: number }
-export interface AuditEntry { at: Time; actor?: string; action: string; target?: string; event?: string; detail?: unknown }
+export interface LiveFrame { at: Time; rooms: AdminRoom[]; reachable?: boolean; orders_per_minute: number; p95_ms: number; errors_per_minute: number }
+export interface AuditEntry { at: Time; actor: string; action: string; subject: string; detail?: unknown }
 
 /** A refused or failed call. `code` is the stable last segment of the problem's type. */
 export class Problem extends Error {
@@ -195,4 +196,4 @@ export const adminOrders = (token: string, q: { q?: string; cursor?: string; lim
   call<{ orders: Order[]; next_cursor: string | null }>('GET', `${admin}orders${query(q)}`, { token });
 export const refundOrder = (token: string, id: string, reason: string, key: string) =>
   call<Order>('POST', `${admin}orders/${id}/refund`, { token, body: { reason }, key });
-export const adminAudit = (token: string) => call<{ entries: AuditEntry[] }>('GET', `${admin}audit`, { token });
+export const adminAudit = (token: string) => call<{ entries: AuditEntry[]; next_cursor: string | null }>('GET', `${admin}audit`, { token });

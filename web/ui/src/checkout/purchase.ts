@@ -83,7 +83,6 @@ function settle(o: Order): void {
   step.value = 'order';
   if (o.status === 'paid' || o.status === 'fulfilled') {
     store.set(place, null, true);
-    if (memory.token) store.set(`onsale:order:${o.order}`, memory.token, true);
     location.replace(orderLink());
   }
 }
@@ -128,6 +127,8 @@ export const placeOrder = (): Promise<void> => doing(async () => {
   try {
     const o = await createOrder({ hold: hold.value!.hold, buyer: { name: buyer.value.name.trim(), email: buyer.value.email.trim() } }, memory.orderKey!);
     keep({ order: o.order, token: o.order_token, link: o.link, payKey: newKey() });
+    // The bank's page leads back to the order, which then finds its token here.
+    if (o.order_token) store.set(`onsale:order:${o.order}`, o.order_token, true);
     settle(o);
   } catch (e) {
     // A changed name or address is a new request and needs a new key.

@@ -20,6 +20,8 @@ export const token = signal(store.get(place, true) ?? '');
 export const signedIn = signal(false);
 export const failure = signal('');
 export const link = signal<FeedState>('connecting');
+/** Whether the queue and the ticket store answered the last time. */
+export const reachable = signal(true);
 export const rooms = signal<AdminRoom[]>([]);
 export const shop = signal<ShopSample[]>([]);
 export const history = new Map<string, Sample[]>();
@@ -44,6 +46,10 @@ export async function signIn(t: string): Promise<void> {
         return 2000;
       },
       state: (s) => { link.value = s; },
+      closed: (code) => {
+        if (code === 4003) signOut();
+        return code === 4003;
+      },
     });
     feed.start();
   } catch (e) {
@@ -80,7 +86,8 @@ function take(f: Pick<LiveFrame, 'at' | 'rooms'> & Partial<LiveFrame>, whole: bo
     }));
   }
   if (whole) shop.value = [...push(shop.value, { at, orders: f.orders_per_minute ?? 0, p95: f.p95_ms ?? 0, errors: f.errors_per_minute ?? 0 })];
-  rooms.value = f.rooms;
+  reachable.value = f.reachable !== false;
+  if (reachable.value || f.rooms.length) rooms.value = f.rooms;
 }
 
 /** Replaces one room with what an action answered, before the next frame comes. */

@@ -273,7 +273,7 @@ function Audit(): VNode {
         <table>
           <thead><tr><th scope="col">When</th><th scope="col">Who</th><th scope="col">What</th><th scope="col">Where</th><th scope="col">Details</th></tr></thead>
           <tbody>{(list.value ?? []).map((a, i) => (
-            <tr key={i}><td>{dateText(a.at, { dateStyle: 'medium', timeStyle: 'medium' })}</td><td>{a.actor}</td><td>{a.action}</td><td><code>{a.target ?? a.event}</code></td><td>{a.detail != null && <pre>{typeof a.detail === 'string' ? a.detail : JSON.stringify(a.detail)}</pre>}</td></tr>
+            <tr key={i}><td>{dateText(a.at, { dateStyle: 'medium', timeStyle: 'medium' })}</td><td>{a.actor}</td><td>{a.action}</td><td><code>{a.subject}</code></td><td>{a.detail != null && <pre>{typeof a.detail === 'string' ? a.detail : JSON.stringify(a.detail)}</pre>}</td></tr>
           ))}</tbody>
         </table>
         {list.value?.length === 0 && <p class="soft">Nothing has been changed yet.</p>}
@@ -305,6 +305,7 @@ function Page(): VNode {
         </nav>
         <span class="row"><Chip tone={tone}>{text}</Chip><button class="quiet" onClick={live.signOut}>Sign out</button></span>
       </div>
+      {!live.reachable.value && <Notice tone="bad" alert>The queue or the ticket store does not answer. The numbers below may be old.</Notice>}
       <div role="status">{n && <Notice tone={n.tone}><span class="row between">{n.text}{n.undo && <button onClick={() => { const undo = n.undo!; notice.value = null; undo(); }}>Undo</button>}</span></Notice>}</div>
       {view.value === 'orders' ? <Orders /> : view.value === 'audit' ? <Audit /> : <div class="desk"><Rooms />{r ? <Room key={r.event} r={r} /> : <h1>Rooms</h1>}</div>}
     </>

@@ -22,7 +22,7 @@ function Hero(): VNode | null {
     <header class="hero">
       <Art id={e.id} />
       <h1>{e.name}</h1>
-      <p>{e.artists.map((a) => a.name).join(', ')}</p>
+      {!!e.artists?.length && <p>{e.artists.map((a) => a.name).join(', ')}</p>}
       <p class="soft">{dateText(e.starts_at)} · {e.venue.name}, {e.venue.city}{e.doors_at ? ` · doors ${dateText(e.doors_at, { timeStyle: 'short' })}` : ''}</p>
     </header>
   );
@@ -189,7 +189,7 @@ function Prices(): VNode | null {
     <ul class="plain prices" aria-label="Prices">
       {e.tiers.map((t) => (
         <li key={t.id}>
-          <span>{t.name}<br /><span class="soft small">{t.available ? `${number(t.available)} of ${number(t.total)} free` : 'none free'}</span></span>
+          <span>{t.name}<br /><span class="soft small">{t.available === null ? '' : t.available ? `${number(t.available)} of ${number(t.total)} free` : 'none free'}</span></span>
           <strong class="end">{moneyText(t.price)}</strong>
         </li>
       ))}
@@ -214,6 +214,7 @@ function Door(): VNode {
         </a>
       )}
       <Prices />
+      {e?.description && <p>{e.description}</p>}
       <p class="small soft">At most {e?.max_per_buyer} tickets per person. You choose your seats when your turn has come.</p>
     </div>
   );

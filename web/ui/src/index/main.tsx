@@ -6,9 +6,9 @@ import { moneyText } from '../money';
 import { Art, Chip, Notice, dateText, mount, number, plural, problemText } from '../page';
 import { pageData } from '../shell';
 
-const data = pageData<{ events: Event[] }>();
+const data = pageData<{ events: Event[]; next_cursor: string | null }>();
 const events = signal<Event[] | null>(data.events ?? null);
-const cursor = signal<string | null>(null);
+const cursor = signal<string | null>(data.next_cursor ?? null);
 const failure = signal('');
 const said = signal('');
 // The search is part of the address, so that a result can be shared.
@@ -35,7 +35,7 @@ async function load(more = false): Promise<void> {
 /** What can be said about the sale in two words. */
 function saleState(e: Event): VNode {
   const room = e.room?.state;
-  if (e.status === 'sold_out' || e.tickets.available + e.tickets.held === 0) return <Chip tone="bad">Sold out</Chip>;
+  if (e.status === 'sold_out' || (e.tickets && e.tickets.available + e.tickets.held === 0)) return <Chip tone="bad">Sold out</Chip>;
   if (e.status === 'cancelled') return <Chip tone="bad">Cancelled</Chip>;
   if (room === 'closed' || e.status === 'closed') return <Chip>Sale ended</Chip>;
   if (room === 'paused') return <Chip tone="warn">Paused</Chip>;
@@ -51,13 +51,13 @@ function Card({ e }: { e: Event }): VNode {
         <Art id={e.id} />
         <div class="body">
           <h2>{e.name}</h2>
-          <p class="soft small">{e.artists.map((a) => a.name).join(', ')}</p>
+          <p class="soft small">{(e.artists ?? []).map((a) => a.name).join(', ')}</p>
           <p>{dateText(e.starts_at, { dateStyle: 'medium', timeStyle: 'short' })}</p>
           <p class="soft">{e.venue.name}, {e.venue.city}</p>
         </div>
         <div class="foot">
           {saleState(e)}
-          <span class="end">{from && <strong>from {moneyText(from.price)}</strong>}<br /><span class="soft small">{number(e.tickets.available)} left</span></span>
+          <span class="end">{from && <strong>from {moneyText(from.price)}</strong>}<br /><span class="soft small">{e.tickets && `${number(e.tickets.available)} left`}</span></span>
         </div>
       </a>
     </li>

@@ -1,0 +1,443 @@
+// The event page, checkout, orders and the list of events, state by state.
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { json, problem, until } from './browser.mjs';
+import * as f from './fixtures.mjs';
+import { Stage, accessible, api, sees } from './stage.mjs';
+
+let stage;
+before(async () => { stage = await Stage.start(); });
+after(() => stage.close());
+
+const shopping = f.me({ state: 'shopping', lease_ends: f.after(560) });
+const catalog = { [`GET ${api.event}`]: json(f.event), [`GET ${api.event}/plan`]: json(f.plan), [`GET ${api.event}/availability`]: json(f.snapshot()) };
+const live = { [`${api.event}/live`]: (s) => s.send(f.snapshot()) };
+const noHold = json({ holds: [] });
+/** Routes of a visitor who may shop; holds answer with what `holds()` gives. */
+const shop = (more = {}) => ({ ...catalog, [`GET ${api.room}/me`]: json(shopping), [`GET ${api.event}/holds`]: noHold, ...more });
+const freeSeats = (() => {
+  const s = f.statuses(), row = f.plan.sections[0].rows[1];
+  return row.seats.map((seat, k) => ({ ordinal: row.first + k, seat, row: row.name })).filter((x) => s[x.ordinal] === 0);
+})();
+/** Opens section 1's second row in the list and presses its n first free seats. */
+async function chooseInList(page, n) {
+  await page.getByRole('button', { name: 'List' }).click();
+  await page.getByRole('button', { name: /^Row 2/ }).click();
+  for (const s of freeSeats.slice(0, n)) await page.getByRole('button', { name: `Row ${s.row}, seat ${s.seat},` }).click();
+}
+
+describe('event page', () => {
+  const path = `/events/${f.id}`;
+
+  test('without a pass: all to see, nothing to choose, the way to the queue', () => stage.open(path, { routes: catalog, ws: live, receipt: false }, async (page) => {
+    await sees(page, 'Live');
+    assert.equal(await page.getByRole('link', { name: 'Join the queue' }).getAttribute('href'), `/queue/${f.id}`);
+    await accessible(page, 'map');
+    await page.getByRole('button', { name: 'List' }).click();
+    await page.getByRole('button', { name: /^Row 2/ }).click();
+    assert.ok(await page.getByRole('button', { name: /^Row 2, seat/ }).first().isDisabled());
+    await accessible(page, 'list');
+    assert.equal(await page.locator('h1').count(), 1);
+  }));
+
+  test('someone in line sees their place and the way back', () => stage.open(path, { routes: { ...catalog, [`GET ${api.room}/me`]: json(f.me({ ahead: 42 })) }, ws: live }, async (page) => {
+    await sees(page, 'with 42 ahead of you');
+    await sees(page, 'Back to my place in line');
+  }));
+
+  test('the server’s essentials stand there before any script', () => stage.open(path, { routes: catalog, ws: live }, async (page, { context }) => {
+    const bare = await stage.browser.newContext({ javaScriptEnabled: false });
+    const p = await bare.newPage();
+    await p.goto(stage.server.url + path);
+    await sees(p, 'Prices and all that');
+    await bare.close();
+    assert.ok(context);
+  }));
+
+  test('seats chosen in the list are held together and lead to checkout', () => {
+    let asked;
+    const ordinals = freeSeats.slice(0, 2).map((s) => s.ordinal);
+    return stage.open(path, { routes: shop({ [`POST ${api.event}/holds`]: (r) => ((asked = r.postDataJSON()), json(f.hold(ordinals), 201)) }), ws: live }, async (page) => {
+      await chooseInList(page, 2);
+      await sees(page, 'Your choice (2)');
+      await sees(page, '€258.00');
+      await accessible(page, 'choice');
+      await page.getByRole('button', { name: 'Hold 2 tickets' }).click();
+      await sees(page, 'These seats are yours for now');
+      assert.deepEqual(asked, { ordinals });
+      assert.equal(await page.getByRole('link', { name: 'Check out' }).getAttribute('href'), `/checkout/${f.id}`);
+      assert.equal(await page.evaluate(() => document.activeElement.textContent), 'These seats are yours for now');
+      await accessible(page, 'held');
+    });
+  });
+
+  test('a taken seat is named, and the others stay chosen', () => {
+    const [a, b] = freeSeats;
+    return stage.open(path, {
+      routes: shop({ [`POST ${api.event}/holds`]: problem(409, 'tickets-taken', 'Some tickets were taken', { taken: [`t${a.ordinal}`], taken_ordinals: [a.ordinal] }) }),
+      ws: live, expected: (m) => /409/.test(m),
+    }, async (page) => {
+      await chooseInList(page, 2);
+      await page.getByRole('button', { name: 'Hold 2 tickets' }).click();
+      await sees(page, `101, row 2, seat ${a.seat} has just been taken by someone else. Your other choices are kept.`);
+      await sees(page, 'Your choice (1)');
+      await page.getByRole('button', { name: `Remove 101, row 2, seat ${b.seat}` }).waitFor();
+      assert.ok(await page.getByRole('button', { name: `Row 2, seat ${a.seat},` }).isDisabled());
+    });
+  });
+
+  test('a live change takes a chosen seat away, and says so', () => stage.open(path, { routes: shop(), ws: live }, async (page, { sockets }) => {
+    await sees(page, 'Live');
+    await chooseInList(page, 1);
+    sockets[`${api.event}/live`][0].send({ type: 'delta', seq: 8, prev: 7, changes: [[freeSeats[0].ordinal, 2]] });
+    await sees(page, 'has just been taken');
+    await sees(page, 'Choose your seats');
+  }));
+
+  test('a gap in the sequence fetches everything anew', () => stage.open(path, { routes: shop(), ws: live }, async (page, { sockets }) => {
+    await sees(page, 'Live');
+    sockets[`${api.event}/live`][0].send({ type: 'delta', seq: 99, prev: 98, changes: [[0, 2]] });
+    await until(() => sockets[`${api.event}/live`].length === 2, 'a second socket');
+    await sees(page, 'Live');
+  }));
+
+  test('best available by number, price and wheelchair place', () => {
+    let asked;
+    return stage.open(path, { routes: shop({ [`POST ${api.event}/holds`]: (r) => ((asked = r.postDataJSON()), json(f.hold([40, 41, 42]), 201)) }), ws: live }, async (page) => {
+      await page.getByLabel('Tickets', { exact: true }).selectOption('3');
+      await page.getByLabel('Price', { exact: true }).selectOption({ index: 1 });
+      await page.getByLabel('Wheelchair places').check();
+      await page.getByRole('button', { name: 'Find the best seats' }).click();
+      await sees(page, 'These seats are yours for now');
+      assert.deepEqual(asked, { best_available: { quantity: 3, tier: 'tier-0', accessible: true } });
+    });
+  });
+
+  test('no more than the limit can be chosen', () => stage.open(path, { routes: shop(), ws: live, data: { 'event.html': { data: { event: { ...f.event, max_per_buyer: 2 } } } } }, async (page) => {
+    await chooseInList(page, 3);
+    await sees(page, 'You can buy at most 2 tickets for this event.');
+    await sees(page, 'Your choice (2)');
+  }));
+
+  test('general admission is chosen by number', () => {
+    let asked;
+    return stage.open(path, { routes: shop({ [`POST ${api.event}/holds`]: (r) => ((asked = r.postDataJSON()), json(f.hold(asked.ordinals), 201)) }), ws: live }, async (page) => {
+      await page.getByRole('button', { name: 'List' }).click();
+      await page.getByLabel('Section').selectOption({ label: await page.locator('option', { hasText: 'Floor (' }).textContent() });
+      await page.getByRole('button', { name: 'One more' }).click();
+      await page.getByRole('button', { name: 'One more' }).click();
+      await accessible(page, 'general admission');
+      await page.getByRole('button', { name: 'Hold 2 tickets' }).click();
+      await until(() => asked, 'the hold');
+      const floor = f.plan.sections.find((s) => s.kind === 'ga'), status = f.statuses();
+      assert.equal(new Set(asked.ordinals).size, 2);
+      for (const i of asked.ordinals) assert.ok(i >= floor.first && i < floor.first + floor.count && status[i] === 0);
+    });
+  });
+
+  test('changing seats gives them back and keeps them chosen', () => {
+    let dropped = 0;
+    const ordinals = freeSeats.slice(0, 2).map((s) => s.ordinal);
+    return stage.open(path, { routes: shop({ [`GET ${api.event}/holds`]: json({ holds: [f.hold(ordinals)] }), [`DELETE ${api.event}/holds/hold-1`]: () => (dropped++, { status: 204 }) }), ws: live }, async (page) => {
+      await page.getByRole('button', { name: 'Change seats' }).click();
+      await sees(page, 'Your choice (2)');
+      assert.equal(dropped, 1);
+    });
+  });
+
+  test('a hold that ran out is said, and the seats can be chosen again', () => {
+    let holds = [f.hold([40], { expires_at: f.after(20) })];
+    return stage.open(path, { routes: shop({ [`GET ${api.event}/holds`]: () => json({ holds }) }), ws: live }, async (page) => {
+      await sees(page, 'These seats are yours for now');
+      holds = [];
+      await page.clock.runFor(22_000);
+      await sees(page, 'The time for your seats ran out');
+      await sees(page, 'Choose your seats');
+    });
+  });
+
+  test('on the map: a tap from afar goes there, a tap up close chooses, keys do the same', () => stage.open(path, { routes: shop(), ws: live }, async (page) => {
+    await sees(page, 'Live');
+    const box = await page.locator('canvas').boundingBox();
+    // Where an available seat of the upper ring is in the whole view.
+    const k = 0.96 * Math.min(box.width / f.plan.width, box.height / f.plan.height);
+    const row = f.plan.sections.find((s) => s.name === '315').rows[4], status = f.statuses();
+    const n = row.seats.findIndex((_, i) => status[row.first + i] === 0);
+    const x = box.x + (box.width - f.plan.width * k) / 2 + row.x[n] * k, y = box.y + (box.height - f.plan.height * k) / 2 + row.y[n] * k;
+    await page.mouse.click(x, y);
+    await page.mouse.click(box.x + box.width / 2, box.y + box.height / 2);
+    await sees(page, 'Your choice (1)');
+    await sees(page, /^315, row/);
+    await page.mouse.move(box.x + box.width / 2 + 2, box.y + box.height / 2);
+    await page.locator('.tip', { hasText: 'yours' }).waitFor();
+    await page.locator('canvas').focus();
+    await page.keyboard.press('ArrowRight');
+    await page.keyboard.press('ArrowLeft');
+    await page.keyboard.press('Enter');
+    await sees(page, 'Choose your seats');
+    await page.keyboard.press('0');
+    await page.getByRole('button', { name: 'Zoom in' }).click();
+    await page.getByRole('button', { name: 'Show the whole plan' }).click();
+    await accessible(page, 'map in use');
+  }));
+
+  test('15,000 seats pan at a pace people do not notice', () => stage.open(path, { routes: shop(), ws: live }, async (page) => {
+    await sees(page, 'Live');
+    assert.ok(f.total > 5000);
+    const box = await page.locator('canvas').boundingBox();
+    await page.evaluate(() => {
+      globalThis.slowest = 0;
+      new PerformanceObserver((l) => { for (const e of l.getEntries()) globalThis.slowest = Math.max(globalThis.slowest, e.duration); }).observe({ type: 'longtask' });
+    });
+    await page.mouse.move(box.x + 200, box.y + 200);
+    for (let i = 0; i < 12; i++) await page.mouse.wheel(0, i < 6 ? -150 : 150);
+    await page.mouse.down();
+    for (let i = 0; i < 30; i++) await page.mouse.move(box.x + 200 + i * 8, box.y + 200 + i * 4);
+    await page.mouse.up();
+    assert.ok(await page.evaluate(() => globalThis.slowest) < 200, 'no task of 200 ms while moving');
+  }));
+
+  test('without WebSockets it polls', () => {
+    let polls = 0;
+    return stage.open(path, { routes: shop({ [`GET ${api.event}/availability`]: () => (polls++, json(f.snapshot())) }), ws: { [`${api.event}/live`]: (s) => s.close(1011) } }, async (page) => {
+      await until(() => polls, 'the first status');
+      await page.clock.runFor(2000);
+      await sees(page, 'Updated every few seconds');
+      const before = polls;
+      await page.clock.runFor(6000);
+      await until(() => polls > before, 'a poll');
+    });
+  });
+
+  test('a phone shows it all without scrolling sideways', () => stage.open(path, { routes: shop(), ws: live, size: { width: 320, height: 700 } }, async (page) => {
+    await sees(page, 'Live');
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+    await accessible(page, 'phone');
+  }));
+});
+
+describe('checkout', () => {
+  const path = `/checkout/${f.id}`;
+  const o = f.order();
+  const routes = (more = {}) => ({
+    [`GET ${api.event}`]: json(f.event), [`GET ${api.room}/me`]: json(shopping), [`GET ${api.event}/holds`]: json({ holds: [f.hold([40, 41])] }),
+    'POST /v1/orders': json({ ...o, order_token: 'otok', link: `http://elsewhere.example/orders/${o.order}#t=otok` }, 201), [`GET /v1/orders/${o.order}`]: json(o), ...more,
+  });
+  const orderPage = { [`GET /v1/orders/${o.order}/tickets`]: json({ tickets: [] }) };
+  async function toPayment(page) {
+    await page.getByLabel('Name').fill('Ada Example');
+    await page.getByLabel('E-mail').fill('ada@example.com');
+    await page.getByRole('button', { name: 'Review your order' }).click();
+    await page.getByRole('button', { name: 'Place the order' }).click();
+    await sees(page, 'Test payment method');
+  }
+
+  test('no hold: says so and leads back', () => stage.open(path, { routes: routes({ [`GET ${api.event}/holds`]: noHold }) }, async (page) => {
+    await sees(page, 'You hold no seats for this event');
+    await accessible(page, 'nothing');
+  }));
+
+  test('details are checked, reviewed and then ordered once, whatever is clicked or reloaded', () => {
+    const keys = [];
+    let fail = true;
+    return stage.open(path, {
+      routes: routes({ 'POST /v1/orders': (r) => {
+        keys.push(r.headers()['idempotency-key']);
+        return fail ? 'abort' : json({ ...o, order_token: 'otok' }, 201);
+      } }),
+      expected: (m) => /ERR_FAILED/.test(m),
+    }, async (page) => {
+      await page.getByRole('button', { name: 'Review your order' }).click();
+      await sees(page, 'Please tell us the name the tickets are for.');
+      assert.equal(await page.evaluate(() => document.activeElement.name), 'name');
+      await accessible(page, 'details');
+      await page.getByLabel('Name').fill('Ada Example');
+      await page.getByLabel('E-mail').fill('ada@example');
+      await page.getByRole('button', { name: 'Review your order' }).click();
+      await sees(page, 'Please give an address like');
+      await page.getByLabel('E-mail').fill('ada@example.com');
+      await page.getByRole('button', { name: 'Review your order' }).click();
+      await accessible(page, 'review');
+      await page.getByRole('button', { name: 'Place the order' }).click();
+      await sees(page, 'No connection to the server');
+      await page.reload();
+      assert.equal(await page.getByLabel('Name').inputValue(), 'Ada Example');
+      fail = false;
+      await page.getByRole('button', { name: 'Review your order' }).click();
+      await page.getByRole('button', { name: 'Place the order' }).dblclick();
+      await sees(page, 'Test payment method');
+      assert.equal(new Set(keys).size, 1);
+      assert.equal(keys.length, 2);
+      await accessible(page, 'payment');
+    });
+  });
+
+  test('paid: on to the tickets, with the order’s token', () => {
+    const paid = f.order('paid'), authorised = [];
+    return stage.open(path, {
+      routes: routes({
+        [`POST /v1/orders/${o.order}/pay`]: (r) => (authorised.push(r.headers().authorization, r.postDataJSON().method), json(paid)),
+        [`GET /v1/orders/${o.order}`]: json(paid), ...orderPage,
+      }),
+    }, async (page) => {
+      await toPayment(page);
+      await page.getByRole('button', { name: 'Pay €258.00' }).click();
+      await page.waitForURL(`${stage.server.url}/orders/${o.order}#t=otok`);
+      assert.deepEqual(authorised, ['Bearer otok', 'tok_ok']);
+    });
+  });
+
+  test('declined: nothing charged, seats kept, another method is another try', () => {
+    const keys = [];
+    return stage.open(path, { routes: routes({ [`POST /v1/orders/${o.order}/pay`]: (r) => (keys.push(r.headers()['idempotency-key']), json(f.order('declined'))) }) }, async (page) => {
+      await toPayment(page);
+      await page.getByLabel('Card that is declined').check();
+      await page.getByRole('button', { name: /^Pay/ }).click();
+      await sees(page, 'Your bank declined the payment.');
+      await accessible(page, 'declined');
+      await page.getByLabel('Card that works').check();
+      await page.getByRole('button', { name: /^Pay/ }).click();
+      await until(() => keys.length === 2, 'the second try');
+      assert.notEqual(keys[0], keys[1]);
+    });
+  });
+
+  test('a lost answer is checked, not guessed, until it is clear', () => {
+    let status = 'payment_unknown', looks = 0;
+    return stage.open(path, { routes: routes({ [`POST /v1/orders/${o.order}/pay`]: () => json(f.order('payment_unknown')), [`GET /v1/orders/${o.order}`]: () => (looks++, json(f.order(status))), ...orderPage }) }, async (page) => {
+      await toPayment(page);
+      await page.getByLabel('Lost answer').check();
+      await page.getByRole('button', { name: /^Pay/ }).click();
+      await sees(page, 'Checking whether your payment went through');
+      assert.equal(await page.getByRole('button', { name: /^Pay/ }).count(), 0);
+      await accessible(page, 'checking');
+      await page.reload();
+      await sees(page, 'Checking whether your payment went through');
+      await page.clock.runFor(2000);
+      await until(() => looks >= 2, 'looking again');
+      status = 'paid';
+      await page.clock.runFor(15_000);
+      await page.waitForURL('**/orders/**');
+    });
+  });
+
+  test('a gateway that is down charges nothing, and may be tried again', () => stage.open(path, {
+    routes: routes({ [`POST /v1/orders/${o.order}/pay`]: problem(503, 'gateway-unavailable', 'The payment gateway is unavailable') }), expected: (m) => /503/.test(m),
+  }, async (page) => {
+    await toPayment(page);
+    await page.getByRole('button', { name: /^Pay/ }).click();
+    await sees(page, 'Nothing was charged and your seats are still yours');
+    assert.ok(await page.getByRole('button', { name: /^Pay/ }).isEnabled());
+  }));
+
+  test('a bank that asks its owner is linked to', () => stage.open(path, {
+    routes: routes({ [`POST /v1/orders/${o.order}/pay`]: json(f.order('awaiting_payment', { payment: { gateway: 'sandbox', next_action: { type: 'redirect', url: '/sandbox/actions/1' } } })) }),
+  }, async (page) => {
+    await toPayment(page);
+    await page.getByRole('button', { name: /^Pay/ }).click();
+    assert.equal(await page.getByRole('link', { name: 'Confirm at your bank' }).getAttribute('href'), '/sandbox/actions/1');
+    await accessible(page, 'asks its owner');
+  }));
+
+  test('time to pay ran out', () => {
+    let now = f.order('awaiting_payment', { pay_by: f.after(30) });
+    return stage.open(path, { routes: routes({ 'POST /v1/orders': json({ ...now, order_token: 'otok' }, 201), [`GET /v1/orders/${o.order}`]: () => json(now) }) }, async (page) => {
+      await toPayment(page);
+      await sees(page, 'Less than two minutes left.');
+      now = f.order('expired');
+      await page.clock.runFor(34_000);
+      await sees(page, 'The time to pay has run out');
+      await accessible(page, 'expired');
+    });
+  });
+
+  test('warns before the hold ends, gives more time, and says when it is over', () => {
+    let holds = [f.hold([40, 41], { expires_at: f.after(100) })];
+    return stage.open(path, {
+      routes: routes({ [`GET ${api.event}/holds`]: () => json({ holds }), [`POST ${api.event}/holds/hold-1/extend`]: () => json(f.hold([40, 41], { expires_at: f.after(220), extensions_left: 0 })) }),
+    }, async (page) => {
+      await sees(page, 'Do you need more time?');
+      await accessible(page, 'warning');
+      await page.getByRole('button', { name: 'I need more time' }).click();
+      await sees(page, 'You have more time.');
+      assert.equal(await page.getByRole('button', { name: 'I need more time' }).count(), 0);
+      holds = [];
+      await page.clock.runFor(222_000);
+      await sees(page, 'The time for your seats ran out, and they are free again. Nothing was charged.');
+    });
+  });
+
+  test('seats can be given back', () => {
+    let dropped = 0;
+    return stage.open(path, { routes: { ...shop(), ...routes({ [`DELETE ${api.event}/holds/hold-1`]: () => (dropped++, { status: 204 }) }), ...catalog }, ws: live }, async (page) => {
+      await page.getByRole('button', { name: 'Give seats back' }).click();
+      await page.waitForURL(`**/events/${f.id}`);
+      assert.equal(dropped, 1);
+    });
+  });
+});
+
+describe('order', () => {
+  const o = f.order('fulfilled', { history: [{ at: f.after(0), status: 'awaiting_payment' }, { at: f.after(20), status: 'paid' }, { at: f.after(21), status: 'fulfilled' }] });
+  const path = `/orders/${o.order}`;
+  const tickets = o.items.map((i, k) => ({ ticket: i.ticket, code: `ONS-7F3K-Q2M${k}`, section: i.section, row: i.row, seat: i.seat, tier: 'Front', qr: `/v1/orders/${o.order}/tickets/${i.ticket}/qr.png` }));
+  const png = Buffer.from('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==', 'base64');
+
+  test('tickets with code and picture, opened by the link’s token alone', () => {
+    const tokens = new Set();
+    const noted = (reply) => (r) => (tokens.add(r.headers().authorization), reply);
+    const routes = { [`GET ${api.event}`]: json(f.event), [`GET /v1/orders/${o.order}`]: noted(json(o)), [`GET /v1/orders/${o.order}/tickets`]: noted(json({ tickets })) };
+    for (const t of tickets) routes[`GET ${t.qr}`] = noted({ status: 200, contentType: 'image/png', body: png });
+    return stage.open(`${path}#t=secret`, { routes, receipt: false }, async (page) => {
+      await sees(page, 'ONS-7F3K-Q2M1');
+      await page.locator('img[src^="data:image/png"]').nth(1).waitFor();
+      assert.deepEqual([...tokens], ['Bearer secret']);
+      await accessible(page, 'tickets');
+      await page.goto(`${stage.server.url}${path}`);
+      await sees(page, 'ONS-7F3K-Q2M1');
+      assert.deepEqual([...tokens], ['Bearer secret']);
+      await page.emulateMedia({ media: 'print' });
+      assert.ok(!(await page.getByRole('button', { name: 'Print' }).isVisible()));
+    });
+  });
+
+  for (const status of ['awaiting_payment', 'payment_unknown', 'paid', 'declined', 'expired', 'cancelled', 'refunded', 'partially_refunded']) {
+    test(`status ${status}`, () => stage.open(`${path}#t=s`, { routes: { [`GET ${api.event}`]: json(f.event), [`GET /v1/orders/${o.order}`]: json(f.order(status)), [`GET /v1/orders/${o.order}/tickets`]: json({ tickets: [] }) } }, async (page) => {
+      await sees(page, status.replace(/_/g, ' '));
+      await accessible(page, status);
+    }));
+  }
+
+  test('a paid order’s tickets appear when they are made', () => {
+    let status = 'paid';
+    return stage.open(`${path}#t=s`, { routes: { [`GET ${api.event}`]: json(f.event), [`GET /v1/orders/${o.order}`]: () => json(f.order(status)), [`GET /v1/orders/${o.order}/tickets`]: () => json({ tickets: status === 'paid' ? [] : tickets.map((t) => ({ ...t, qr: '/v1/none' })) }) }, expected: (m) => /404/.test(m) }, async (page) => {
+      await sees(page, 'Your tickets are being made');
+      status = 'fulfilled';
+      await page.clock.runFor(4000);
+      await sees(page, 'ONS-7F3K-Q2M0');
+    });
+  });
+
+  test('no token: explains how orders are opened', () => stage.open(path, { routes: { [`GET /v1/orders/${o.order}`]: problem(401, 'unauthorized', 'Not allowed', { detail: 'An order is seen with its link.' }) }, expected: (m) => /401/.test(m) }, async (page) => {
+    await sees(page, 'Please use that link.');
+    await accessible(page, 'no token');
+  }));
+});
+
+describe('events', () => {
+  test('cards from the page, and a search that is part of the address', () => {
+    const asked = [];
+    return stage.open('/', { routes: { 'GET /v1/events': (r) => (asked.push(new URL(r.url()).search), json({ events: asked.length > 1 ? [] : f.events.slice(0, 1), next_cursor: null })) } }, async (page) => {
+      await sees(page, 'Der Kirschgarten');
+      await accessible(page, 'list');
+      assert.deepEqual(asked, []);
+      await page.getByLabel('City').fill('Ham');
+      await page.getByText('Der Kirschgarten').waitFor({ state: 'detached' });
+      assert.deepEqual(asked, ['?city=Ham']);
+      assert.equal(new URL(page.url()).search, '?city=Ham');
+      await page.getByLabel('Event or artist').fill('zz');
+      await sees(page, 'No event fits.');
+      await accessible(page, 'nothing found');
+    });
+  });
+});
