@@ -25,7 +25,7 @@ type Source struct {
 }
 
 // Problems is the error of a configuration that cannot be used: one line each.
-type Problems []string
+type Problems []string //nolint:errname // a list of them, and the word reads well
 
 func (p Problems) Error() string {
 	if len(p) == 1 {
@@ -34,7 +34,7 @@ func (p Problems) Error() string {
 	return fmt.Sprintf("configuration: %d problems:\n  - %s", len(p), strings.Join(p, "\n  - "))
 }
 
-func (p *Problems) add(format string, args ...any) { *p = append(*p, fmt.Sprintf(format, args...)) }
+func (p *Problems) addf(format string, args ...any) { *p = append(*p, fmt.Sprintf(format, args...)) }
 
 // Load builds and validates the configuration. Its error is Problems with
 // everything that is wrong, whatever source it came from.
@@ -58,7 +58,7 @@ func Load(source Source) (Config, error) {
 func (c *Config) loadFile(path string, problems *Problems) {
 	content, err := os.ReadFile(path)
 	if err != nil {
-		problems.add("%v", err)
+		problems.addf("%v", err)
 		return
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(content))
@@ -66,17 +66,17 @@ func (c *Config) loadFile(path string, problems *Problems) {
 	if err := decoder.Decode(&document); errors.Is(err, io.EOF) {
 		return // an empty file sets nothing
 	} else if err != nil {
-		problems.add("%s: %v", path, err)
+		problems.addf("%s: %v", path, err)
 		return
 	}
 	if len(document.Content) != 1 || document.Content[0].Kind != yaml.MappingNode {
 		if document.Content[0].Tag != "!!null" { // nothing but comments
-			problems.add("%s: a list of settings is expected (key: value)", path)
+			problems.addf("%s: a list of settings is expected (key: value)", path)
 		}
 		return
 	}
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
-		problems.add("%s: only one document is expected", path)
+		problems.addf("%s: only one document is expected", path)
 	}
 	// The unknown keys are looked for by hand, not by KnownFields: an operator
 	// is told the key's full name and what it may be meant to be.
@@ -87,10 +87,10 @@ func (c *Config) loadFile(path string, problems *Problems) {
 	switch {
 	case errors.As(err, &wrong):
 		for _, problem := range wrong.Errors {
-			problems.add("%s: %s", path, problem)
+			problems.addf("%s: %s", path, problem)
 		}
 	case err != nil && len(*problems) == before:
-		problems.add("%s: %v", path, err)
+		problems.addf("%s: %v", path, err)
 	}
 }
 
@@ -105,7 +105,7 @@ func checkKeys(mapping *yaml.Node, group reflect.Type, prefix, path string, prob
 		field, found := known[key.Value]
 		switch {
 		case !found:
-			problems.add("%s: line %d: %s is not a setting%s", path, key.Line, prefix+key.Value,
+			problems.addf("%s: line %d: %s is not a setting%s", path, key.Line, prefix+key.Value,
 				didYouMean(prefix+key.Value, settingNames(func(s Setting) string { return s.Name })))
 		case isGroup(field) && value.Kind == yaml.MappingNode:
 			checkKeys(value, field.Type, prefix+key.Value+".", path, problems)
@@ -140,7 +140,7 @@ func (c *Config) loadEnviron(environ map[string]string, problems *Problems) {
 		switch {
 		case name == fileVariable:
 		case !slices.Contains(known, name):
-			problems.add("%s is not a setting%s", name, didYouMean(name, known))
+			problems.addf("%s is not a setting%s", name, didYouMean(name, known))
 		default:
 			c.set(name, name, environ[name], problems)
 		}
@@ -160,17 +160,15 @@ func (c *Config) loadFlags(flags map[string]string, problems *Problems) {
 // library knows only the name of the struct's field.
 func (c *Config) set(shown, name, value string, problems *Problems) {
 	err := env.ParseWithOptions(c, env.Options{Prefix: EnvPrefix, Environment: map[string]string{name: value}})
-	var all env.AggregateError
-	if errors.As(err, &all) {
+	if all, ok := errors.AsType[env.AggregateError](err); ok {
 		for _, err := range all.Errors {
-			var wrong env.ParseError
-			if errors.As(err, &wrong) {
+			if wrong, ok := errors.AsType[env.ParseError](err); ok {
 				err = wrong.Err
 			}
-			problems.add("%s: %v", shown, err)
+			problems.addf("%s: %v", shown, err)
 		}
 	} else if err != nil {
-		problems.add("%s: %v", shown, err)
+		problems.addf("%s: %v", shown, err)
 	}
 }
 

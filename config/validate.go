@@ -61,7 +61,7 @@ func (c *Config) SigningSeeds() ([][]byte, error) {
 func (c *Config) validate(problems *Problems) {
 	checkAddress("addr", c.Addr, problems)
 	if u, err := url.Parse(c.PublicURL); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
-		problems.add("public_url: %q is not a web address such as https://tickets.example", c.PublicURL)
+		problems.addf("public_url: %q is not a web address such as https://tickets.example", c.PublicURL)
 	}
 	oneOf("role", c.Role, problems, RoleAll, RoleWaitroom, RoleShop, RoleWorker)
 	oneOf("payment_gateway", c.PaymentGateway, problems, "sandbox")
@@ -71,7 +71,7 @@ func (c *Config) validate(problems *Problems) {
 	for _, origin := range c.AllowedOrigins {
 		u, err := url.Parse(origin)
 		if err != nil || u.Scheme != "http" && u.Scheme != "https" || origin != u.Scheme+"://"+u.Host || u.Host == "" {
-			problems.add("allowed_origins: %q is not an origin such as https://shop.example (no path)", origin)
+			problems.addf("allowed_origins: %q is not an origin such as https://shop.example (no path)", origin)
 		}
 	}
 	if c.Metrics.Addr != "" {
@@ -103,7 +103,7 @@ func (c *Config) validateServers(problems *Problems) {
 	if c.RedisURL.IsSet() {
 		u, err := url.Parse(c.RedisURL.Reveal())
 		if err != nil || !slices.Contains([]string{"redis", "rediss", "unix"}, u.Scheme) || u.Host == "" && u.Path == "" {
-			problems.add("redis_url: not an address such as redis://host:6379/0")
+			problems.addf("redis_url: not an address such as redis://host:6379/0")
 		}
 	}
 	for name, secret := range map[string]Secret{"database_url": c.DatabaseURL, "database_read_url": c.DatabaseReadURL} {
@@ -114,22 +114,22 @@ func (c *Config) validateServers(problems *Problems) {
 			rest, ok = strings.CutPrefix(text, "postgresql://")
 		}
 		if secret.IsSet() && (!ok || rest == "") && !strings.Contains(text, "=") {
-			problems.add("%s: not an address such as postgres://user:password@host:5432/name", name)
+			problems.addf("%s: not an address such as postgres://user:password@host:5432/name", name)
 		}
 	}
 	if c.EmbeddedPostgres() && c.DatabaseReadURL.IsSet() {
-		problems.add("database_read_url: a replica needs its primary: set database_url too")
+		problems.addf("database_read_url: a replica needs its primary: set database_url too")
 	}
 	switch {
 	case c.AdminToken.IsSet() && len([]rune(c.AdminToken.Reveal())) < minAdminToken:
-		problems.add("admin_token: shorter than %d characters", minAdminToken)
+		problems.addf("admin_token: shorter than %d characters", minAdminToken)
 	case !c.AdminToken.IsSet() && !c.Embedded():
-		problems.add("admin_token (%sADMIN_TOKEN) is required when redis_url and database_url are set", EnvPrefix)
+		problems.addf("admin_token (%sADMIN_TOKEN) is required when redis_url and database_url are set", EnvPrefix)
 	}
 	if _, err := c.SigningSeeds(); err != nil {
-		problems.add("signing_key: %v", err)
+		problems.addf("signing_key: %v", err)
 	} else if !c.SigningKey.IsSet() && !c.Embedded() {
-		problems.add("signing_key (%sSIGNING_KEY) is required when redis_url and database_url are set: onsale keygen prints one", EnvPrefix)
+		problems.addf("signing_key (%sSIGNING_KEY) is required when redis_url and database_url are set: onsale keygen prints one", EnvPrefix)
 	}
 }
 
@@ -139,7 +139,7 @@ func checkAddress(name, addr string, problems *Problems) {
 		_, err = strconv.ParseUint(port, 10, 16)
 	}
 	if err != nil {
-		problems.add("%s: %q is not an address such as 127.0.0.1:8080", name, addr)
+		problems.addf("%s: %q is not an address such as 127.0.0.1:8080", name, addr)
 	}
 }
 
@@ -151,11 +151,11 @@ func oneOf[T ~string](name string, value T, problems *Problems, allowed ...T) {
 	for i, text := range allowed {
 		texts[i] = string(text)
 	}
-	problems.add("%s: %q is not one of: %s", name, value, strings.Join(texts, ", "))
+	problems.addf("%s: %q is not one of: %s", name, value, strings.Join(texts, ", "))
 }
 
 func within[T int | int64 | time.Duration](name string, value, low, high T, problems *Problems) {
 	if value < low || value > high {
-		problems.add("%s: %v is not between %v and %v", name, value, low, high)
+		problems.addf("%s: %v is not between %v and %v", name, value, low, high)
 	}
 }

@@ -57,7 +57,7 @@ func startChild(spec childSpec) (*child, error) {
 		return nil, fmt.Errorf("open server log: %w", err)
 	}
 
-	cmd := exec.Command(spec.path, spec.args...)
+	cmd := exec.Command(spec.path, spec.args...) //nolint:noctx // a server outlives the context of its start
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = spec.stdin, log, log
 	cmd.Env = childEnv()
 	cmd.Dir = "/" // a server must not keep our working folder busy, nor need to reach it

@@ -17,7 +17,7 @@ type guard struct {
 }
 
 func startGuard(pid int, sig syscall.Signal) (*guard, error) {
-	cmd := exec.Command("/bin/sh", "-c", `while read -r _; do :; done; kill -"$1" "$2"`, //nolint:gosec // a constant script with two numbers
+	cmd := exec.Command("/bin/sh", "-c", `while read -r _; do :; done; kill -"$1" "$2"`, //nolint:noctx // it outlives every context, on purpose
 		"guard", strconv.Itoa(int(sig)), strconv.Itoa(pid))
 	cmd.Env = childEnv()
 	cmd.Dir = "/"

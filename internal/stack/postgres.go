@@ -273,7 +273,7 @@ func (p *Postgres) initialise(ctx context.Context, noSync bool) error {
 
 // run runs one of the installation's programs to its end.
 func (p *Postgres) run(ctx context.Context, program string, args ...string) ([]byte, error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(p.install.bin, program), args...) //nolint:gosec // our own arguments
+	cmd := exec.CommandContext(ctx, filepath.Join(p.install.bin, program), args...)
 	cmd.Env = childEnv()
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -344,7 +344,7 @@ func (p *Postgres) startOnPort(ctx context.Context, port int) error {
 		p.port = port
 		if port == 0 {
 			var err error
-			if p.port, err = freePort(); err != nil {
+			if p.port, err = freePort(ctx); err != nil {
 				return err
 			}
 		}

@@ -61,7 +61,7 @@ func inspect(ctx context.Context, folder string) (installation, bool) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, server, "-V") //nolint:gosec // a server binary found by name
+	cmd := exec.CommandContext(ctx, server, "-V")
 	cmd.Env = childEnv()
 	out, err := cmd.Output()
 	match := postgresVersion.FindSubmatch(out)
@@ -131,7 +131,7 @@ func downloadPostgres(ctx context.Context, repository, folder string) (installat
 		return installation{}, err
 	}
 	defer os.RemoveAll(throwaway)
-	port, err := freePort()
+	port, err := freePort(ctx)
 	if err != nil {
 		return installation{}, err
 	}
@@ -186,11 +186,11 @@ func installCommand(goos, osRelease string, root bool) string {
 		return "brew install postgresql@17"
 	}
 	command := "install the PostgreSQL server (version 14 or newer) with your system's package manager"
-	var ids string
+	var ids strings.Builder
 	for line := range strings.Lines(osRelease) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
 		if key == "ID" || key == "ID_LIKE" {
-			ids += " " + strings.Trim(value, `"'`)
+			fmt.Fprintf(&ids, " %s", strings.Trim(value, `"'`))
 		}
 	}
 	for _, known := range []struct{ id, command string }{
@@ -202,7 +202,7 @@ func installCommand(goos, osRelease string, root bool) string {
 		{"suse", "zypper install -y postgresql-server"},
 		{"arch", "pacman -S postgresql"},
 	} {
-		if strings.Contains(ids, known.id) {
+		if strings.Contains(ids.String(), known.id) {
 			if root {
 				return known.command
 			}

@@ -36,8 +36,8 @@ const timeout = 60 * time.Second
 // required tells whether a missing server fails the test instead of skipping it.
 func required() bool {
 	ci, _ := strconv.ParseBool(os.Getenv("CI"))
-	real, _ := strconv.ParseBool(os.Getenv("ONSALE_REQUIRE_REAL"))
-	return ci || real
+	asked, _ := strconv.ParseBool(os.Getenv("ONSALE_REQUIRE_REAL"))
+	return ci || asked
 }
 
 // missing ends a test whose server cannot be had.
@@ -181,6 +181,7 @@ func OwnPostgres(t testing.TB, options stack.PostgresOptions) *stack.Postgres {
 }
 
 func cleanup(t testing.TB, stop func(context.Context) error) {
+	t.Helper()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), timeout)
 		defer cancel()

@@ -52,7 +52,7 @@ func run(command []string) (code int, err error) {
 		err = errors.Join(err, servers.Stop(stop))
 	}()
 
-	cmd := exec.CommandContext(ctx, command[0], command[1:]...) //nolint:gosec // running the given command is the purpose
+	cmd := exec.CommandContext(ctx, command[0], command[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.Env = append(os.Environ(),
 		"ONSALE_TEST_REDIS_URL="+servers.Redis.URL(),
@@ -62,8 +62,7 @@ func run(command []string) (code int, err error) {
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = 30 * time.Second
 	err = cmd.Run()
-	var failed *exec.ExitError
-	if errors.As(err, &failed) {
+	if failed, ok := errors.AsType[*exec.ExitError](err); ok {
 		if code := failed.ExitCode(); code > 0 {
 			return code, nil
 		}
