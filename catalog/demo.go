@@ -95,43 +95,42 @@ func SeedDemo(ctx context.Context, store Store, now time.Time) (all []Event, cre
 		return nil, 0, err
 	}
 	for _, e := range wanted {
-		had, err := demoEvent(ctx, store, e.Name, now)
+		had, found, err := demoEvent(ctx, store, e.Name, now)
 		if err != nil {
 			return nil, created, err
 		}
-		if had == nil {
-			fresh, err := store.CreateEvent(ctx, e)
+		if !found {
+			had, err = store.CreateEvent(ctx, e)
 			switch {
 			case err == nil:
 				created++
-				had = &fresh
 			case fault.Is(err, fault.Conflict): // another node was quicker
-				if had, err = demoEvent(ctx, store, e.Name, now); err != nil {
+				if had, found, err = demoEvent(ctx, store, e.Name, now); err != nil {
 					return nil, created, err
+				} else if !found {
+					continue // and it has started meanwhile
 				}
 			default:
 				return nil, created, err
 			}
 		}
-		if had != nil {
-			all = append(all, *had)
-		}
+		all = append(all, had)
 	}
 	return all, created, nil
 }
 
 // demoEvent finds an event to come by its whole name.
-func demoEvent(ctx context.Context, store Store, name string, now time.Time) (*Event, error) {
+func demoEvent(ctx context.Context, store Store, name string, now time.Time) (e Event, found bool, err error) {
 	page, err := store.Events(ctx, Query{Name: name, From: now, Limit: MostEvents})
 	if err != nil {
-		return nil, err
+		return Event{}, false, err
 	}
 	for _, e := range page.Events {
 		if e.Name == name {
-			return &e, nil
+			return e, true, nil
 		}
 	}
-	return nil, nil
+	return Event{}, false, nil
 }
 
 // demoTheatre is a horseshoe of about 2,000 seats: stalls in arcs around the

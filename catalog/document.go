@@ -187,7 +187,7 @@ func (d *treeDecoder) members(n *node, depth int) error {
 		}
 		d.refuseNUL(item, key)
 		if n.get(key) != nil {
-			d.review.problem(item, "this key stands twice in one object")
+			d.review.problemf(item, "this key stands twice in one object")
 			continue
 		}
 		n.items = append(n.items, item)
@@ -197,7 +197,7 @@ func (d *treeDecoder) members(n *node, depth int) error {
 
 func (d *treeDecoder) refuseNUL(at *node, s string) {
 	if strings.ContainsRune(s, 0) {
-		d.review.problem(at, "contains a NUL character")
+		d.review.problemf(at, "contains a NUL character")
 	}
 }
 
@@ -266,7 +266,7 @@ func appendString(b []byte, s string) []byte {
 // object checks the kind and names unknown keys through unknown.
 func (r *review) object(n *node, unknown func(*node), known ...string) bool {
 	if n.kind != isObject {
-		r.problem(n, "an object is expected, not %s", n.kind)
+		r.problemf(n, "an object is expected, not %s", n.kind)
 		return false
 	}
 	for _, m := range n.items {
@@ -284,7 +284,7 @@ func (r *review) array(n *node, key string) []*node {
 		return nil
 	}
 	if m.kind != isArray {
-		r.problem(m, "an array is expected, not %s", m.kind)
+		r.problemf(m, "an array is expected, not %s", m.kind)
 		return nil
 	}
 	return m.items
@@ -302,16 +302,16 @@ func (r *review) text(n *node, key string) string {
 
 func (r *review) textOf(m *node, most int) string {
 	if m.kind != isString && m.kind != isNumber {
-		r.problem(m, "a string is expected, not %s", m.kind)
+		r.problemf(m, "a string is expected, not %s", m.kind)
 		return ""
 	}
 	s := strings.TrimSpace(m.text)
 	if utf8.RuneCountInString(s) > most {
-		r.problem(m, "is longer than %d characters", most)
+		r.problemf(m, "is longer than %d characters", most)
 		return ""
 	}
 	if i := strings.IndexFunc(s, func(c rune) bool { return unicode.IsControl(c) && c != '\n' && c != '\t' }); i >= 0 {
-		r.problem(m, "contains a control character")
+		r.problemf(m, "contains a control character")
 		return ""
 	}
 	return s
@@ -324,30 +324,30 @@ func (r *review) integer(n *node, key string, def, low, high int64) int64 {
 		return def
 	}
 	if m.kind != isNumber {
-		r.problem(m, "a whole number is expected, not %s", m.kind)
+		r.problemf(m, "a whole number is expected, not %s", m.kind)
 		return def
 	}
 	v, err := strconv.ParseInt(m.text, 10, 64)
 	if err != nil || v < low || v > high {
-		r.problem(m, "must be a whole number from %d to %d", low, high)
+		r.problemf(m, "must be a whole number from %d to %d", low, high)
 		return def
 	}
 	return v
 }
 
-// float returns a member that must be a number of moderate size, or def.
-func (r *review) float(n *node, key string, def float64) float64 {
+// float returns a member that must be a number of moderate size, or 0.
+func (r *review) float(n *node, key string) float64 {
 	m := n.given(key)
 	if m == nil {
-		return def
+		return 0
 	}
 	if m.kind != isNumber {
-		r.problem(m, "a number is expected, not %s", m.kind)
-		return def
+		r.problemf(m, "a number is expected, not %s", m.kind)
+		return 0
 	}
 	if math.Abs(m.number) > mostPixels {
-		r.problem(m, "is beyond ±%d", int(mostPixels))
-		return def
+		r.problemf(m, "is beyond ±%d", int(mostPixels))
+		return 0
 	}
 	return m.number
 }

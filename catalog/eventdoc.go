@@ -45,7 +45,7 @@ func ParseEvent(doc []byte) (NewEvent, []Notice, error) {
 	return e, r.notices, nil
 }
 
-func (r *review) strange(m *node) { r.problem(m, "the key %q is not known", clip(m.key)) }
+func (r *review) strange(m *node) { r.problemf(m, "the key %q is not known", clip(m.key)) }
 
 func (r *review) event(root *node) NewEvent {
 	var e NewEvent
@@ -83,7 +83,7 @@ func (r *review) seats(root *node, e *NewEvent) {
 	plan, generate := root.given("plan"), root.given("generate")
 	switch {
 	case plan != nil && generate != nil:
-		r.problem(generate, "an event has either a plan or generated seats")
+		r.problemf(generate, "an event has either a plan or generated seats")
 	case plan != nil && plan.kind == isString:
 		e.PlanRef = r.textOf(plan, mostText)
 	case plan != nil:
@@ -99,7 +99,7 @@ func (r *review) prices(root *node, e *NewEvent) {
 		return
 	}
 	if m.kind != isObject {
-		r.problem(m, "an object with one member per category is expected, not %s", m.kind)
+		r.problemf(m, "an object with one member per category is expected, not %s", m.kind)
 		return
 	}
 	for _, p := range m.items {
@@ -107,7 +107,7 @@ func (r *review) prices(root *node, e *NewEvent) {
 			continue
 		}
 		if p.given("amount") == nil {
-			r.problem(p, "the amount is missing")
+			r.problemf(p, "the amount is missing")
 		}
 		e.Prices = append(e.Prices, Price{
 			Category: p.key, Name: r.text(p, "name"), Type: r.text(p, "type"), Color: r.text(p, "color"),
@@ -124,13 +124,13 @@ func (r *review) standingAreas(root *node, e *NewEvent) {
 		a := StandingArea{Name: r.text(m, "name"), Type: r.text(m, "type"), Color: r.text(m, "color")}
 		for _, key := range [...]string{"capacity", "price"} {
 			if m.given(key) == nil {
-				r.problem(m, "the %s is missing", key)
+				r.problemf(m, "the %s is missing", key)
 			}
 		}
 		a.Capacity = int(r.integer(m, "capacity", 1, 1, mostStanding))
 		a.Amount = r.integer(m, "price", 0, 0, mostAmount)
 		if p := m.given("position"); p != nil && r.object(p, r.strange, "x", "y", "width", "height") {
-			a.Position = &Position{r.float(p, "x", 0), r.float(p, "y", 0), r.float(p, "width", 0), r.float(p, "height", 0)}
+			a.Position = &Position{r.float(p, "x"), r.float(p, "y"), r.float(p, "width"), r.float(p, "height")}
 		}
 		e.Areas = append(e.Areas, a)
 	}
@@ -169,7 +169,7 @@ func (r *review) time(n *node, key, zone string) *time.Time {
 		return nil
 	}
 	if m.kind != isString {
-		r.problem(m, "a time such as 2027-03-01T19:00:00Z is expected, not %s", m.kind)
+		r.problemf(m, "a time such as 2027-03-01T19:00:00Z is expected, not %s", m.kind)
 		return nil
 	}
 	if t, err := time.Parse(time.RFC3339, m.text); err == nil {
@@ -181,7 +181,7 @@ func (r *review) time(n *node, key, zone string) *time.Time {
 			continue
 		}
 		if zone == "" {
-			r.problem(m, "has neither an offset nor a timezone beside it")
+			r.problemf(m, "has neither an offset nor a timezone beside it")
 			return nil
 		}
 		place, err := time.LoadLocation(zone)
@@ -191,7 +191,7 @@ func (r *review) time(n *node, key, zone string) *time.Time {
 		t = time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), 0, place)
 		return &t
 	}
-	r.problem(m, "is not a time such as 2027-03-01T19:00:00Z")
+	r.problemf(m, "is not a time such as 2027-03-01T19:00:00Z")
 	return nil
 }
 
@@ -201,12 +201,12 @@ func (r *review) generated(m *node) *Plan {
 		return nil
 	}
 	if kind := r.text(m, "kind"); kind != "rows" {
-		r.problem(m, "the kind must be rows")
+		r.problemf(m, "the kind must be rows")
 	}
 	g := newGenerator(r.text(m, "name"))
 	sections := r.array(m, "sections")
 	if len(sections) == 0 || len(sections) > mostTiers {
-		r.problem(m, "from 1 to %d sections are expected", mostTiers)
+		r.problemf(m, "from 1 to %d sections are expected", mostTiers)
 		return nil
 	}
 	seats, width := int64(0), 0.0
@@ -217,7 +217,7 @@ func (r *review) generated(m *node) *Plan {
 		}
 		for _, key := range [...]string{"rows", "seats_per_row"} {
 			if s.given(key) == nil {
-				r.problem(s, "%s is missing", key)
+				r.problemf(s, "%s is missing", key)
 			}
 		}
 		name := r.text(s, "name")
@@ -230,7 +230,7 @@ func (r *review) generated(m *node) *Plan {
 		}
 		rows, across := r.integer(s, "rows", 1, 1, 1000), r.integer(s, "seats_per_row", 1, 1, 1000)
 		if seats += rows * across; seats > mostSeats {
-			r.problem(m, "there are more than %d seats", mostSeats)
+			r.problemf(m, "there are more than %d seats", mostSeats)
 			return nil
 		}
 		z := g.zone(name, 0, y)
@@ -246,7 +246,7 @@ func (r *review) generated(m *node) *Plan {
 	g.stage(0, 40, max(300, width/2), 70)
 	plan, _, err := ParsePlan(g.document())
 	if err != nil {
-		r.problem(m, "%s", strings.TrimPrefix(err.Error(), "invalid-request: "))
+		r.problemf(m, "%s", strings.TrimPrefix(err.Error(), "invalid-request: "))
 		return nil
 	}
 	return plan

@@ -58,7 +58,7 @@ func TestParseEventReadsAll(t *testing.T) {
 func TestParseEventNamesEveryProblem(t *testing.T) {
 	t.Parallel()
 	_, _, err := ParseEvent([]byte(`{
-	  "nmae": "x", "name": "", "type": "Big Show", "status": "maybe", "starts_at": "tomorrow", "timezone": "Mars/Base",
+	  "colour_of_curtain": "x", "name": "", "type": "Big Show", "status": "maybe", "starts_at": "tomorrow", "timezone": "Mars/Base",
 	  "venue": {"name": "v", "country": "Germany", "zip": 1}, "artists": ["a", "a", 5, []], "currency": "euro", "max_per_buyer": 0,
 	  "plan": {"name": "p", "zones": [{"name": "S", "rows": [{"row_number": "1", "seats": [
 	     {"seat_number": "1", "seat_guid": "1", "category": "A"}, {"seat_number": "2", "seat_guid": "2", "category": "B"},
@@ -67,7 +67,7 @@ func TestParseEventNamesEveryProblem(t *testing.T) {
 	  "areas": [{"name": "S", "capacity": 0}, {"name": "T", "capacity": 2, "price": 3, "position": {"x": 0, "y": 0}}],
 	  "room": {"state": "ajar", "lease_s": 1, "burst": "many"}}`))
 	wantLines(t, problemsOf(t, err),
-		`$.nmae: the key "nmae" is not known`,
+		`$.colour_of_curtain: the key "colour_of_curtain" is not known`,
 		`$.starts_at: is not a time`,
 		`$.venue.zip: the key "zip" is not known`,
 		`$.artists[3]: a string is expected, not an array`,

@@ -20,7 +20,7 @@ func Compose(e NewEvent, ids func() string) (*Layout, []byte, error) {
 	var r review
 	e.check(&r)
 	if e.Plan == nil && e.PlanRef != "" {
-		r.problemAt("$.plan", "the plan %q was not looked up", clip(e.PlanRef))
+		r.problemAtf("$.plan", "the plan %q was not looked up", clip(e.PlanRef))
 	}
 	if err := r.err("the event"); err != nil {
 		return nil, nil, err

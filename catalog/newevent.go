@@ -169,51 +169,51 @@ const (
 func (e *NewEvent) check(r *review) {
 	r.nameAt("$.name", e.Name)
 	if utf8.RuneCountInString(e.Description) > mostDescription || !storable(e.Description) {
-		r.problemAt("$.description", "must be text of at most %d characters", mostDescription)
+		r.problemAtf("$.description", "must be text of at most %d characters", mostDescription)
 	}
 	if !typePattern.MatchString(e.Type) {
-		r.problemAt("$.type", "must be a lower-case word such as concert")
+		r.problemAtf("$.type", "must be a lower-case word such as concert")
 	}
 	if !slices.Contains(eventStatuses, e.Status) {
-		r.problemAt("$.status", "must be one of %s", strings.Join(eventStatuses, ", "))
+		r.problemAtf("$.status", "must be one of %s", strings.Join(eventStatuses, ", "))
 	}
 	switch year := e.StartsAt.Year(); {
 	case e.StartsAt.IsZero():
-		r.problemAt("$.starts_at", "is missing")
+		r.problemAtf("$.starts_at", "is missing")
 	case year < 2000 || year > 2200:
-		r.problemAt("$.starts_at", "is not a plausible year")
+		r.problemAtf("$.starts_at", "is not a plausible year")
 	case e.DoorsAt != nil && e.DoorsAt.After(e.StartsAt):
-		r.problemAt("$.doors_at", "is after starts_at")
+		r.problemAtf("$.doors_at", "is after starts_at")
 	}
 	if _, err := time.LoadLocation(e.Timezone); err != nil || e.Timezone == "Local" {
-		r.problemAt("$.timezone", "is not a known time zone such as Europe/Berlin")
+		r.problemAtf("$.timezone", "is not a known time zone such as Europe/Berlin")
 	}
 	r.nameAt("$.venue.name", e.Venue.Name)
 	for _, p := range [...]struct{ name, value string }{{"address", e.Venue.Address}, {"city", e.Venue.City}} {
 		if utf8.RuneCountInString(p.value) > mostText || !storable(p.value) {
-			r.problemAt("$.venue."+p.name, "must be text of at most %d characters", mostText)
+			r.problemAtf("$.venue."+p.name, "must be text of at most %d characters", mostText)
 		}
 	}
 	if e.Venue.Country != "" && !countryPattern.MatchString(e.Venue.Country) {
-		r.problemAt("$.venue.country", "must be two capital letters (ISO 3166-1)")
+		r.problemAtf("$.venue.country", "must be two capital letters (ISO 3166-1)")
 	}
 	if len(e.Artists) > mostArtists {
-		r.problemAt("$.artists", "are more than %d", mostArtists)
+		r.problemAtf("$.artists", "are more than %d", mostArtists)
 	}
 	seen := make(map[string]bool)
 	for i, a := range e.Artists {
 		path := "$.artists[" + strconv.Itoa(i) + "]"
 		r.nameAt(path, a)
 		if seen[a] {
-			r.problemAt(path, "%q is named twice", clip(a))
+			r.problemAtf(path, "%q is named twice", clip(a))
 		}
 		seen[a] = true
 	}
 	if !currencyPattern.MatchString(e.Currency) {
-		r.problemAt("$.currency", "must be three capital letters (ISO 4217)")
+		r.problemAtf("$.currency", "must be three capital letters (ISO 4217)")
 	}
 	if e.MaxPerBuyer < 1 || e.MaxPerBuyer > mostPerBuyer {
-		r.problemAt("$.max_per_buyer", "must be from 1 to %d", mostPerBuyer)
+		r.problemAtf("$.max_per_buyer", "must be from 1 to %d", mostPerBuyer)
 	}
 	e.checkInventory(r)
 	e.Room.check(r)
@@ -228,37 +228,37 @@ func (e *NewEvent) checkInventory(r *review) {
 		r.amountAt(path+".amount", p.Amount)
 		r.colorAt(path+".color", p.Color)
 		if priced[p.Category] {
-			r.problemAt(path, "the category is priced twice")
+			r.problemAtf(path, "the category is priced twice")
 		}
 		priced[p.Category] = true
 	}
 	e.checkAreas(r)
 	if len(e.Prices)+len(e.Areas) > mostTiers {
-		r.problemAt("$.prices", "there are more than %d prices and areas", mostTiers)
+		r.problemAtf("$.prices", "there are more than %d prices and areas", mostTiers)
 	}
 	if e.Plan == nil {
 		if e.PlanRef == "" && len(e.Prices) > 0 {
-			r.problemAt("$.prices", "there is no plan that these prices belong to")
+			r.problemAtf("$.prices", "there is no plan that these prices belong to")
 		}
 		if e.PlanRef == "" && len(e.Areas) == 0 {
-			r.problemAt("$", "the event has neither a plan nor areas, so nothing to sell")
+			r.problemAtf("$", "the event has neither a plan nor areas, so nothing to sell")
 		}
 		return
 	}
 	if e.Plan.Seats == 0 && len(e.Areas) == 0 {
-		r.problemAt("$.plan", "the plan has no seats and the event has no areas, so there is nothing to sell")
+		r.problemAtf("$.plan", "the plan has no seats and the event has no areas, so there is nothing to sell")
 	}
 	uses := e.Plan.used()
 	for _, category := range slices.Sorted(maps.Keys(uses)) {
 		if u := uses[category]; !priced[category] {
-			r.problemAt("$.prices", "%d seats have the category %q, which has no price; the first is at %s of the plan",
+			r.problemAtf("$.prices", "%d seats have the category %q, which has no price; the first is at %s of the plan",
 				u.seats, clip(category), u.first.path())
 		}
 	}
 	for _, p := range e.Prices {
 		listed := slices.ContainsFunc(e.Plan.Categories, func(c Category) bool { return c.Name == p.Category })
 		if _, used := uses[p.Category]; !used && !listed {
-			r.problemAt("$.prices"+memberPath(p.Category), "the plan has no such category")
+			r.problemAtf("$.prices"+memberPath(p.Category), "the plan has no such category")
 		}
 	}
 }
@@ -275,11 +275,11 @@ func (e *NewEvent) checkAreas(r *review) {
 		path := "$.areas[" + strconv.Itoa(i) + "]"
 		r.nameAt(path+".name", a.Name)
 		if names[a.Name] {
-			r.problemAt(path+".name", "there is another section called %q", clip(a.Name))
+			r.problemAtf(path+".name", "there is another section called %q", clip(a.Name))
 		}
 		names[a.Name] = true
 		if a.Capacity < 1 || a.Capacity > mostStanding {
-			r.problemAt(path+".capacity", "must be from 1 to %d", mostStanding)
+			r.problemAtf(path+".capacity", "must be from 1 to %d", mostStanding)
 		} else {
 			standing += a.Capacity
 		}
@@ -287,11 +287,11 @@ func (e *NewEvent) checkAreas(r *review) {
 		r.typeAt(path+".type", a.Type)
 		r.colorAt(path+".color", a.Color)
 		if p := a.Position; p != nil && (p.Width <= 0 || p.Height <= 0 || math.Abs(p.X)+math.Abs(p.Y)+p.Width+p.Height > mostPixels) {
-			r.problemAt(path+".position", "must be a rectangle with a width and a height")
+			r.problemAtf(path+".position", "must be a rectangle with a width and a height")
 		}
 	}
 	if standing > mostStanding {
-		r.problemAt("$.areas", "hold %d people, more than %d", standing, mostStanding)
+		r.problemAtf("$.areas", "hold %d people, more than %d", standing, mostStanding)
 	}
 }
 
@@ -304,14 +304,14 @@ func (s RoomSettings) Check() error {
 
 func (s RoomSettings) check(r *review) {
 	if !slices.Contains(roomStates, s.State) {
-		r.problemAt("$.room.state", "must be one of %s", strings.Join(roomStates, ", "))
+		r.problemAtf("$.room.state", "must be one of %s", strings.Join(roomStates, ", "))
 	}
 	if s.State == "scheduled" && s.OpensAt == nil {
-		r.problemAt("$.room.opens_at", "is missing for a scheduled room")
+		r.problemAtf("$.room.opens_at", "is missing for a scheduled room")
 	}
 	within := func(name string, v, low, high int) {
 		if v < low || v > high {
-			r.problemAt("$.room."+name, "must be from %d to %d", low, high)
+			r.problemAtf("$.room."+name, "must be from %d to %d", low, high)
 		}
 	}
 	within("rate_per_minute", s.RatePerMinute, 0, mostRate)
@@ -320,18 +320,18 @@ func (s RoomSettings) check(r *review) {
 	within("lease_s", int(s.Lease/time.Second), 10, 86400)
 	within("claim_window_s", int(s.ClaimWindow/time.Second), 5, 3600)
 	if s.Lease%time.Second != 0 || s.ClaimWindow%time.Second != 0 {
-		r.problemAt("$.room", "lease and claim window must be whole seconds")
+		r.problemAtf("$.room", "lease and claim window must be whole seconds")
 	}
 	for _, text := range [...]struct{ name, value string }{{"reason", s.Reason}, {"message", s.Message}} {
 		if utf8.RuneCountInString(text.value) > 1000 {
-			r.problemAt("$.room."+text.name, "is longer than 1000 characters")
+			r.problemAtf("$.room."+text.name, "is longer than 1000 characters")
 		}
 	}
 }
 
-// problemAt is problem for a place given as a path. A place that was found wrong
+// problemAtf is problemf for a place given as a path. A place that was found wrong
 // when it was read is not found wrong again.
-func (r *review) problemAt(path, format string, args ...any) {
+func (r *review) problemAtf(path, format string, args ...any) {
 	for _, p := range r.problems {
 		if p.Path == path {
 			return
@@ -346,29 +346,29 @@ func (r *review) problemAt(path, format string, args ...any) {
 func (r *review) nameAt(path, name string) {
 	switch {
 	case strings.TrimSpace(name) == "":
-		r.problemAt(path, "is missing")
+		r.problemAtf(path, "is missing")
 	case utf8.RuneCountInString(name) > mostText:
-		r.problemAt(path, "is longer than %d characters", mostText)
+		r.problemAtf(path, "is longer than %d characters", mostText)
 	case !storable(name):
-		r.problemAt(path, "is not plain text")
+		r.problemAtf(path, "is not plain text")
 	}
 }
 
 func (r *review) typeAt(path, name string) {
 	if !typePattern.MatchString(name) {
-		r.problemAt(path, "must be a lower-case word such as standard")
+		r.problemAtf(path, "must be a lower-case word such as standard")
 	}
 }
 
 func (r *review) amountAt(path string, amount int64) {
 	if amount < 0 || amount > mostAmount {
-		r.problemAt(path, "must be from 0 to %d minor units", int64(mostAmount))
+		r.problemAtf(path, "must be from 0 to %d minor units", int64(mostAmount))
 	}
 }
 
 func (r *review) colorAt(path, color string) {
 	if color != "" && !colorPattern.MatchString(color) {
-		r.problemAt(path, "must be of the form #rrggbb")
+		r.problemAtf(path, "must be of the form #rrggbb")
 	}
 }
 

@@ -103,22 +103,22 @@ func (r *review) plan(root *node) *Plan {
 	p.plan.Name = r.text(root, "name")
 	if p.plan.Name == "" {
 		p.plan.Name = "Seating plan"
-		r.notice(root, "the plan has no name")
+		r.noticef(root, "the plan has no name")
 	}
 	p.categories(root)
 	zones := r.array(root, "zones")
 	if root.given("zones") == nil {
-		r.problem(root, "the plan has no zones")
+		r.problemf(root, "the plan has no zones")
 	}
 	if len(zones) > mostZones {
-		r.problem(root.get("zones"), "there are more than %d zones", mostZones)
+		r.problemf(root.get("zones"), "there are more than %d zones", mostZones)
 		return nil
 	}
 	for i, z := range zones {
 		p.zone(z, i)
 	}
 	if p.plan.Seats > mostSeats {
-		r.problem(root.get("zones"), "there are %d seats, more than %d", p.plan.Seats, mostSeats)
+		r.problemf(root.get("zones"), "there are %d seats, more than %d", p.plan.Seats, mostSeats)
 		return nil
 	}
 	p.size(root)
@@ -129,7 +129,7 @@ func (r *review) plan(root *node) *Plan {
 }
 
 func (r *review) unknownKey(m *node) {
-	r.notice(m, "the key %q is not known and is ignored", clip(m.key))
+	r.noticef(m, "the key %q is not known and is ignored", clip(m.key))
 }
 
 // label is what is printed on a ticket. Two seats with one label are one seat.
@@ -153,9 +153,9 @@ func (p *planReader) categories(root *node) {
 		name := p.text(c, "name")
 		switch {
 		case name == "":
-			p.problem(c, "the category has no name")
+			p.problemf(c, "the category has no name")
 		case p.listed[name]:
-			p.notice(c, "the category %q is listed twice", name)
+			p.noticef(c, "the category %q is listed twice", name)
 		default:
 			p.listed[name] = true
 			p.plan.Categories = append(p.plan.Categories, Category{name, p.color(c)})
@@ -166,7 +166,7 @@ func (p *planReader) categories(root *node) {
 func (p *planReader) color(n *node) string {
 	c := p.text(n, "color")
 	if c != "" && !colorPattern.MatchString(c) {
-		p.notice(n.get("color"), "the colour is not of the form #rrggbb and is ignored")
+		p.noticef(n.get("color"), "the colour is not of the form #rrggbb and is ignored")
 		return ""
 	}
 	return c
@@ -181,7 +181,7 @@ func (p *planReader) position(n *node, key string, x, y float64) (float64, float
 	if !p.object(m, p.unknownKey, "x", "y") {
 		return x, y, true
 	}
-	return x + p.float(m, "x", 0), y + p.float(m, "y", 0), true
+	return x + p.float(m, "x"), y + p.float(m, "y"), true
 }
 
 func (p *planReader) zone(n *node, index int) {
@@ -194,18 +194,18 @@ func (p *planReader) zone(n *node, index int) {
 	}
 	if z.Name == "" {
 		z.Name = "Zone " + strconv.Itoa(index+1)
-		p.notice(n, "the zone has no name")
+		p.noticef(n, "the zone has no name")
 	}
 	x, y, ok := p.position(n, "position", 0, 0)
 	if !ok {
-		p.notice(n, "the zone has no position and is put at the origin")
+		p.noticef(n, "the zone has no position and is put at the origin")
 	}
 	for _, row := range p.array(n, "rows") {
 		p.row(&z, row, x, y)
 	}
 	for _, area := range p.array(n, "areas") {
 		if p.areas++; p.areas > mostAreas {
-			p.problem(area, "there are more than %d areas", mostAreas)
+			p.problemf(area, "there are more than %d areas", mostAreas)
 			return
 		}
 		p.area(&z, area, x, y)
@@ -222,7 +222,7 @@ func (p *planReader) row(z *Zone, n *node, x, y float64) {
 	x, y, _ = p.position(n, "position", x, y)
 	seats := p.array(n, "seats")
 	if n.given("seats") == nil {
-		p.notice(n, "the row has no seats")
+		p.noticef(n, "the row has no seats")
 	}
 	row.Seats = make([]PlanSeat, 0, len(seats))
 	for i, seat := range seats {
@@ -245,29 +245,29 @@ func (p *planReader) seat(z *Zone, row *PlanRow, n *node, index int, x, y float6
 	var ok bool
 	if s.X, s.Y, ok = p.position(n, "position", x, y); !ok {
 		s.X += float64(index) * missingSpacing
-		p.notice(n, "the seat has no position and is put beside its neighbour")
+		p.noticef(n, "the seat has no position and is put beside its neighbour")
 	}
 	if guid := p.text(n, "seat_guid"); guid == "" {
-		p.notice(n, "the seat has no seat_guid")
+		p.noticef(n, "the seat has no seat_guid")
 	} else if first, dup := p.guids[guid]; dup {
-		p.problem(n, "the seat_guid %q stands already at %s", clip(guid), first.path())
+		p.problemf(n, "the seat_guid %q stands already at %s", clip(guid), first.path())
 	} else {
 		p.guids[guid] = n
 	}
 	switch {
 	case s.Category == "":
-		p.notice(n, "the seat has no category")
+		p.noticef(n, "the seat has no category")
 	case !p.listed[s.Category]:
-		p.notice(n, "the category %q of this seat is not listed", s.Category)
+		p.noticef(n, "the category %q of this seat is not listed", s.Category)
 	}
 	if s.Number == "" {
 		if n.given("seat_number") == nil || n.get("seat_number").kind == isString {
-			p.problem(n, "the seat has no seat_number, so its ticket would not say which seat it is")
+			p.problemf(n, "the seat has no seat_number, so its ticket would not say which seat it is")
 		}
 	} else {
 		l := label{z.Name, row.Name, s.Number}
 		if first, dup := p.labels[l]; dup {
-			p.problem(n, "section %q row %q seat %q stands already at %s: one seat would be sold twice",
+			p.problemf(n, "section %q row %q seat %q stands already at %s: one seat would be sold twice",
 				l.section, l.row, l.seat, first.path())
 		} else {
 			p.labels[l] = n
@@ -283,7 +283,7 @@ func (p *planReader) area(z *Zone, n *node, x, y float64) {
 	}
 	a := Area{Kind: p.text(n, "shape"), Color: p.color(n)}
 	a.X, a.Y, _ = p.position(n, "position", x, y)
-	turn := p.float(n, "rotation", 0) * math.Pi / 180
+	turn := p.float(n, "rotation") * math.Pi / 180
 	drawn := true
 	switch a.Kind {
 	case "", "rectangle":
@@ -291,12 +291,12 @@ func (p *planReader) area(z *Zone, n *node, x, y float64) {
 		if shape == nil { // the format's first version
 			shape = n
 		}
-		a.Kind, a.Width, a.Height = "rectangle", p.float(shape, "width", 0), p.float(shape, "height", 0)
+		a.Kind, a.Width, a.Height = "rectangle", p.float(shape, "width"), p.float(shape, "height")
 		if turn != 0 {
 			a = turned(a, [][2]float64{{0, 0}, {a.Width, 0}, {a.Width, a.Height}, {0, a.Height}}, turn)
 		}
 	case "circle":
-		a.Radius = math.Abs(p.float(n.given("circle"), "radius", 0))
+		a.Radius = math.Abs(p.float(n.given("circle"), "radius"))
 	case "ellipse":
 		if shape := n.given("ellipse"); shape != nil {
 			a.Width, a.Height, _ = p.position(shape, "radius", 0, 0)
@@ -307,20 +307,20 @@ func (p *planReader) area(z *Zone, n *node, x, y float64) {
 	case "polygon":
 		points := p.array(n.given("polygon"), "points")
 		if len(points) > mostPoints {
-			p.problem(n, "the polygon has more than %d points", mostPoints)
+			p.problemf(n, "the polygon has more than %d points", mostPoints)
 			return
 		}
 		outline := make([][2]float64, 0, len(points))
 		for _, point := range points {
 			if p.object(point, p.unknownKey, "x", "y") {
-				outline = append(outline, [2]float64{p.float(point, "x", 0), p.float(point, "y", 0)})
+				outline = append(outline, [2]float64{p.float(point, "x"), p.float(point, "y")})
 			}
 		}
 		a = turned(a, outline, turn)
 	case "text":
 		drawn = false
 	default:
-		p.notice(n, "the shape %q is not known and is not drawn", clip(a.Kind))
+		p.noticef(n, "the shape %q is not known and is not drawn", clip(a.Kind))
 		drawn = false
 	}
 	x, y, _ = p.position(n, "position", x, y)
@@ -397,8 +397,8 @@ type categoryUse struct {
 // size reads the plan's size, or derives it from what it holds.
 func (p *planReader) size(root *node) {
 	if m := root.given("size"); m == nil {
-		p.notice(root, "the plan has no size; it is taken from the seats")
+		p.noticef(root, "the plan has no size; it is taken from the seats")
 	} else if p.object(m, p.unknownKey, "width", "height") {
-		p.plan.Width, p.plan.Height = p.float(m, "width", 0), p.float(m, "height", 0)
+		p.plan.Width, p.plan.Height = p.float(m, "width"), p.float(m, "height")
 	}
 }

@@ -284,6 +284,7 @@ func TestStadiumComposesInSeconds(t *testing.T) {
 
 // givenStadium is the real plan that lies beside the repository on some machines.
 func givenStadium(t *testing.T) []byte {
+	t.Helper()
 	path := filepath.Join("..", "..", "shared", "data", "stadium-16k.plan.json")
 	doc, err := os.ReadFile(path)
 	if err != nil {

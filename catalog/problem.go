@@ -42,15 +42,15 @@ type review struct {
 	noticed  map[string]int // message → index into notices
 }
 
-func (r *review) problem(at *node, format string, args ...any) {
+func (r *review) problemf(at *node, format string, args ...any) {
 	r.found++
 	if len(r.problems) < mostProblems {
 		r.problems = append(r.problems, Problem{at.path(), fmt.Sprintf(format, args...)})
 	}
 }
 
-// notice counts occurrences of one message and keeps the first place.
-func (r *review) notice(at *node, format string, args ...any) {
+// noticef counts occurrences of one message and keeps the first place.
+func (r *review) noticef(at *node, format string, args ...any) {
 	message := fmt.Sprintf(format, args...)
 	if i, ok := r.noticed[message]; ok {
 		r.notices[i].Count++

@@ -189,25 +189,25 @@ func (p EventPatch) Check() error {
 	if p.Name != nil {
 		r.nameAt("$.name", *p.Name)
 		if !storable(*p.Name) {
-			r.problemAt("$.name", "contains characters that cannot be kept")
+			r.problemAtf("$.name", "contains characters that cannot be kept")
 		}
 	}
 	if p.Description != nil && (utf8.RuneCountInString(*p.Description) > mostDescription || !storable(*p.Description)) {
-		r.problemAt("$.description", "must be text of at most %d characters", mostDescription)
+		r.problemAtf("$.description", "must be text of at most %d characters", mostDescription)
 	}
 	if p.Status != nil && !slices.Contains(eventStatuses, *p.Status) {
-		r.problemAt("$.status", "must be one of %s", strings.Join(eventStatuses, ", "))
+		r.problemAtf("$.status", "must be one of %s", strings.Join(eventStatuses, ", "))
 	}
 	for _, t := range [...]struct {
 		path  string
 		value *time.Time
 	}{{"$.starts_at", p.StartsAt}, {"$.doors_at", p.DoorsAt}} {
 		if t.value != nil && (t.value.Year() < 2000 || t.value.Year() > 2200) {
-			r.problemAt(t.path, "is not a plausible year")
+			r.problemAtf(t.path, "is not a plausible year")
 		}
 	}
 	if p.MaxPerBuyer != nil && (*p.MaxPerBuyer < 1 || *p.MaxPerBuyer > mostPerBuyer) {
-		r.problemAt("$.max_per_buyer", "must be from 1 to %d", mostPerBuyer)
+		r.problemAtf("$.max_per_buyer", "must be from 1 to %d", mostPerBuyer)
 	}
 	return r.err("the change")
 }

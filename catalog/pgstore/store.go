@@ -240,8 +240,8 @@ func (s *Store) Tickets(ctx context.Context, q catalog.TicketQuery) (catalog.Tic
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	rows, err := s.primary.Query(ctx, `
-select * from (
-    select t.id, t.ordinal, s.name, t.row_name, t.seat_name, t.type, p.name, t.price_amount, e.currency,
+select id, ordinal, section, row_name, seat_name, type, tier, price_amount, currency, status from (
+    select t.id, t.ordinal, s.name as section, t.row_name, t.seat_name, t.type, p.name as tier, t.price_amount, e.currency,
            case when t.status = 'reserved' and t.reserved_until <= now() then 'available' else t.status end as status
       from tickets t
       join sections s on s.id = t.section_id
