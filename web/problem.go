@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -76,13 +77,15 @@ func (s *Server) fail(c *gin.Context, err error) {
 	if status == http.StatusUnauthorized {
 		c.Header("WWW-Authenticate", `Bearer realm="onsale"`)
 	}
-	body, err := json.Marshal(doc)
-	if err != nil {
+	var body bytes.Buffer
+	enc := json.NewEncoder(&body)
+	enc.SetEscapeHTML(false) // it is read by people, and never as HTML
+	if err := enc.Encode(doc); err != nil {
 		c.AbortWithStatus(http.StatusInternalServerError)
 		return
 	}
 	c.Header("Cache-Control", "no-store")
-	c.Data(status, "application/problem+json", body)
+	c.Data(status, "application/problem+json", body.Bytes())
 	c.Abort()
 }
 

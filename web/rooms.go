@@ -129,8 +129,7 @@ func (s *Server) roomSocket(c *gin.Context) {
 		return
 	}
 	if !c.IsWebsocket() {
-		c.Header("Upgrade", "websocket")
-		s.failStatus(c, http.StatusUpgradeRequired, "upgrade-required", "WebSocket needed", "this address speaks WebSocket only")
+		s.fail(c, fault.New(fault.Invalid, "this address speaks WebSocket only"))
 		return
 	}
 	if _, err := s.Rooms.Room(c.Request.Context(), event); err != nil {

@@ -102,7 +102,7 @@ func NewJobs(db *pgxpool.Pool, store *Store, work Work, log *slog.Logger) (*Jobs
 		return errors.Join(err, ferr)
 	}))
 	client, err := river.NewClient(riverpgxv5.New(db), &river.Config{
-		Logger:       log.With(slog.String("part", "jobs")),
+		Logger:       slog.New(quiet{log.With(slog.String("part", "jobs")).Handler()}),
 		Queues:       map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 16}},
 		Workers:      workers,
 		JobTimeout:   jobTimeout,
@@ -137,6 +137,14 @@ func (j *Jobs) Run(ctx context.Context) error {
 		return j.client.StopAndCancel(context.WithoutCancel(ctx))
 	}
 	return nil
+}
+
+// quiet keeps the queue's running commentary out of the log.
+type quiet struct{ slog.Handler }
+
+// Enabled implements slog.Handler.
+func (q quiet) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= slog.LevelWarn && q.Handler.Enabled(ctx, level)
 }
 
 // snooze asks for a look later without counting an attempt.
