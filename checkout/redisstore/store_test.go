@@ -1,0 +1,555 @@
+package redisstore_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/redis/go-redis/v9"
+	"pgregory.net/rapid"
+
+	"onsale/checkout"
+	"onsale/checkout/redisstore"
+	"onsale/internal/fault"
+	"onsale/internal/stack/stacktest"
+	"onsale/lua"
+	"onsale/waitroom/pass"
+)
+
+// Every test of this file runs on a real Redis and on miniredis.
+func onBoth(t *testing.T, test func(t *testing.T, rdb redis.UniversalClient)) {
+	t.Helper()
+	for name, url := range map[string]func(testing.TB) string{
+		"redis":     func(t testing.TB) string { return stacktest.Redis(t).URL() },
+		"miniredis": func(t testing.TB) string { return stacktest.Miniredis(t).URL() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			o, err := redis.ParseURL(url(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			rdb := redis.NewClient(o)
+			t.Cleanup(func() { _ = rdb.Close() })
+			test(t, rdb)
+		})
+	}
+}
+
+// hall is an event of two rows of eight and a floor of ten, with tickets 0 and
+// 1 for people who need accessible seats.
+type hall struct {
+	*redisstore.Store
+	t     testing.TB
+	rdb   redis.UniversalClient
+	event string
+}
+
+const limit = 6
+
+var runs = []checkout.RunInfo{
+	{First: 0, Count: 2, Tier: 0, Accessible: true},
+	{First: 2, Count: 6, Tier: 0},
+	{First: 8, Count: 8, Tier: 1},
+	{First: 16, Count: 10, Tier: 2, GA: true},
+}
+
+func newHall(t testing.TB, rdb redis.UniversalClient) *hall {
+	t.Helper()
+	h := &hall{Store: redisstore.New(rdb), t: t, rdb: rdb, event: uuid.NewString()}
+	status := make([]byte, 26)
+	for i := range status {
+		status[i] = byte(checkout.Available)
+	}
+	loaded, err := h.Load(context.Background(), h.event, 0, status, runs, nil)
+	if err != nil || !loaded {
+		t.Fatalf("load: %t, %v", loaded, err)
+	}
+	return h
+}
+
+func (h *hall) visitor(lease time.Duration) string {
+	h.t.Helper()
+	v := pass.NewVisitor()
+	now, err := h.rdb.Time(context.Background()).Result()
+	if err == nil {
+		err = h.rdb.ZAdd(context.Background(), lua.ActiveKey(h.event), redis.Z{Score: float64(now.Add(lease).UnixMilli()), Member: v}).Err()
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return v
+}
+
+func (h *hall) pick(visitor string, ttl time.Duration, ordinals ...int) (checkout.HeldTickets, error) {
+	return h.Hold(context.Background(),
+		checkout.HoldRequest{Event: h.event, Visitor: visitor, ID: uuid.NewString(), Ordinals: ordinals}, ttl, limit)
+}
+
+func (h *hall) best(visitor string, quantity, tier int, accessible bool) (checkout.HeldTickets, error) {
+	return h.Hold(context.Background(), checkout.HoldRequest{
+		Event: h.event, Visitor: visitor, ID: uuid.NewString(),
+		Best: &checkout.BestAvailable{Quantity: quantity, Tier: tier, Accessible: accessible},
+	}, time.Minute, limit)
+}
+
+func (h *hall) status() string {
+	h.t.Helper()
+	s, _, err := h.Snapshot(context.Background(), h.event)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return string(s)
+}
+
+func (h *hall) wantStatus(want string) {
+	h.t.Helper()
+	if got := h.status(); got != want {
+		h.t.Errorf("status is %s, want %s", got, want)
+	}
+}
+
+func wantCode(t testing.TB, what string, err error, want fault.Code) {
+	t.Helper()
+	if got := fault.CodeOf(err); got != want {
+		t.Errorf("%s: %v, want %q", what, err, want)
+	}
+}
+
+func TestHoldIsAllOrNothing(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		h := newHall(t, rdb)
+		a, b := h.visitor(time.Minute), h.visitor(time.Minute)
+		if _, err := h.pick(a, time.Minute, 4, 5); err != nil {
+			t.Fatal(err)
+		}
+		_, err := h.pick(b, time.Minute, 3, 4, 5, 6)
+		taken, ok := errors.AsType[*checkout.TakenError](err)
+		if !ok || len(taken.Ordinals) != 2 || taken.Ordinals[0] != 4 || taken.Ordinals[1] != 5 {
+			t.Errorf("got %v, want 4 and 5 named as taken", err)
+		}
+		h.wantStatus("AAAAHHAAAAAAAAAAAAAAAAAAAA")
+	})
+}
+
+func TestHoldNeedsALease(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		h := newHall(t, rdb)
+		_, err := h.pick(pass.NewVisitor(), time.Minute, 1)
+		wantCode(t, "a stranger", err, fault.PassLapsed)
+		_, err = h.pick(h.visitor(-time.Second), time.Minute, 1)
+		wantCode(t, "a lapsed lease", err, fault.PassLapsed)
+		v := h.visitor(10 * time.Second)
+		held, err := h.pick(v, time.Minute, 1)
+		if err != nil || time.Until(held.Expires) > 10*time.Second {
+			t.Errorf("a hold outlives its lease: %v, %v", held.Expires, err)
+		}
+	})
+}
+
+func TestHoldIsIdempotent(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		h := newHall(t, rdb)
+		v, other := h.visitor(time.Minute), h.visitor(time.Minute)
+		r := checkout.HoldRequest{Event: h.event, Visitor: v, ID: uuid.NewString(), Ordinals: []int{2, 3}}
+		first, err := h.Hold(context.Background(), r, time.Minute, limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		again, err := h.Hold(context.Background(), r, time.Minute, limit)
+		if err != nil || again.Fence != first.Fence || !again.Expires.Equal(first.Expires) {
+			t.Errorf("again: %+v, %v; want %+v", again, err, first)
+		}
+		r.Visitor = other
+		_, err = h.Hold(context.Background(), r, time.Minute, limit)
+		wantCode(t, "another visitor with the same id", err, fault.Forbidden)
+	})
+}
+
+func TestHoldLimit(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		h := newHall(t, rdb)
+		v := h.visitor(time.Minute)
+		first, err := h.pick(v, time.Minute, 8, 9, 10, 11)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = h.pick(v, time.Minute, 12, 13, 14)
+		wantCode(t, "seven", err, fault.LimitReached)
+		if _, err := h.pick(v, time.Minute, 12, 13); err != nil {
+			t.Errorf("six: %v", err)
+		}
+		if err := h.Release(context.Background(), h.event, v, first.ID); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.pick(v, time.Minute, 3, 4, 5, 6); err != nil {
+			t.Errorf("six again: %v", err)
+		}
+	})
+}
+
+func TestBestAvailable(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		h := newHall(t, rdb)
+		for _, tc := range []struct {
+			what           string
+			quantity, tier int
+			accessible     bool
+			want           []int
+			err            fault.Code
+		}{
+			{"the first three seats of the best row", 3, -1, false, []int{2, 3, 4}, ""},
+			{"two more fit beside them", 2, 0, false, []int{5, 6}, ""},
+			{"one is left there, so two are in the next row", 2, -1, false, []int{8, 9}, ""},
+			{"six do not fit into tier 0", 6, 0, false, nil, fault.SoldOut},
+			{"the last of tier 0", 1, 0, false, []int{7}, ""},
+			{"none of tier 0", 1, 0, false, nil, fault.SoldOut},
+			{"accessible seats only when asked for", 2, -1, true, []int{0, 1}, ""},
+			{"standing", 6, 2, false, []int{16, 17, 18, 19, 20, 21}, ""},
+			{"standing needs no neighbours", 4, 2, false, []int{22, 23, 24, 25}, ""},
+			{"no standing left", 1, 2, false, nil, fault.SoldOut},
+		} {
+			held, err := h.best(h.visitor(time.Minute), tc.quantity, tc.tier, tc.accessible)
+			if fault.CodeOf(err) != tc.err || fmt.Sprint(held.Ordinals) != fmt.Sprint(tc.want) {
+				t.Errorf("%s: %v, %v; want %v, %q", tc.what, held.Ordinals, err, tc.want, tc.err)
+			}
+		}
+	})
+}
+
+// TestHerd asks for pairs all at once: every pair is together, none is refused
+// while pairs are left, and nothing is given twice.
+func TestHerd(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		h := newHall(t, rdb)
+		const herd = 20 // for 3 + 4 pairs of seats in the rows
+		var sold atomic.Int32
+		var mu sync.Mutex
+		seen := make(map[int]bool)
+		var wg sync.WaitGroup
+		for range herd {
+			v := h.visitor(time.Minute)
+			wg.Go(func() {
+				for tier := range 2 {
+					held, err := h.best(v, 2, tier, false)
+					if fault.Is(err, fault.SoldOut) {
+						continue
+					}
+					if err != nil || len(held.Ordinals) != 2 || held.Ordinals[1] != held.Ordinals[0]+1 {
+						t.Errorf("best: %v, %v", held.Ordinals, err)
+						return
+					}
+					mu.Lock()
+					for _, o := range held.Ordinals {
+						if seen[o] {
+							t.Errorf("ticket %d was given twice", o)
+						}
+						seen[o] = true
+					}
+					mu.Unlock()
+					sold.Add(1)
+					return
+				}
+			})
+		}
+		wg.Wait()
+		if sold.Load() != 7 {
+			t.Errorf("%d pairs were held, want all 7", sold.Load())
+		}
+	})
+}
+
+func TestExtendPinRelease(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		ctx := context.Background()
+		h := newHall(t, rdb)
+		v, other := h.visitor(time.Minute), h.visitor(time.Minute)
+		held, err := h.pick(v, 10*time.Second, 8)
+		if err != nil {
+			t.Fatal(err)
+		}
+		longer, err := h.Extend(ctx, h.event, v, held.ID, 30*time.Second, 2)
+		if err != nil || longer.Extensions != 1 || longer.Expires.Before(held.Expires.Add(15*time.Second)) {
+			t.Errorf("extend: %+v, %v", longer, err)
+		}
+		if longer, err = h.Extend(ctx, h.event, v, held.ID, time.Hour, 2); err != nil || time.Until(longer.Expires) > time.Minute {
+			t.Errorf("a hold was extended beyond the lease: %+v, %v", longer, err)
+		}
+		_, err = h.Extend(ctx, h.event, v, held.ID, time.Hour, 2)
+		wantCode(t, "a third extension", err, fault.Conflict)
+		_, err = h.Extend(ctx, h.event, other, held.ID, time.Minute, 2)
+		wantCode(t, "somebody else's extension", err, fault.Forbidden)
+		wantCode(t, "somebody else's release", h.Release(ctx, h.event, other, held.ID), fault.Forbidden)
+
+		pinned, err := h.Pin(ctx, h.event, v, held.ID, time.Hour)
+		if err != nil || !pinned.Pinned || time.Until(pinned.Expires) < 50*time.Minute {
+			t.Errorf("pin: %+v, %v", pinned, err)
+		}
+		wantCode(t, "releasing a pinned hold", h.Release(ctx, h.event, v, held.ID), fault.Conflict)
+		if err := h.Unpin(ctx, h.event, v, held.ID, 10*time.Second); err != nil {
+			t.Error(err)
+		}
+		if err := h.Release(ctx, h.event, v, held.ID); err != nil {
+			t.Error(err)
+		}
+		if err := h.Release(ctx, h.event, v, held.ID); err != nil {
+			t.Errorf("releasing what is gone: %v", err)
+		}
+		_, err = h.Get(ctx, h.event, v, held.ID)
+		wantCode(t, "a released hold", err, fault.HoldLapsed)
+		h.wantStatus("AAAAAAAAAAAAAAAAAAAAAAAAAA")
+	})
+}
+
+// TestExpiryFreesWithinASecond runs the sweeper as the program does.
+func TestExpiryFreesWithinASecond(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		h := newHall(t, rdb)
+		a, b := h.visitor(time.Minute), h.visitor(time.Minute)
+		held, err := h.pick(a, 300*time.Millisecond, 8, 9)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = h.pick(b, time.Minute, 9)
+		wantCode(t, "a held ticket", err, fault.TicketsTaken)
+		changes, err := h.Changes(ctx, h.event)
+		if err != nil {
+			t.Fatal(err)
+		}
+		freed := 0
+		deadline := time.Now().Add(5 * time.Second)
+		for freed == 0 && time.Now().Before(deadline) {
+			n, next, err := h.Sweep(ctx, h.event)
+			if err != nil {
+				t.Fatal(err)
+			}
+			freed += n
+			if n == 0 {
+				<-time.After(max(next, 10*time.Millisecond)) // as long as the sweep itself says
+			}
+		}
+		if late := time.Since(held.Expires); freed != 2 || late > time.Second {
+			t.Errorf("%d tickets were freed %s after the hold's end; want 2 within a second", freed, late)
+		}
+		h.wantStatus("AAAAAAAAAAAAAAAAAAAAAAAAAA")
+		select {
+		case <-changes:
+		case <-time.After(3 * time.Second):
+			t.Error("the change was not published")
+		}
+		if _, err := h.pick(b, time.Minute, 9); err != nil {
+			t.Errorf("a freed ticket: %v", err)
+		}
+	})
+}
+
+func TestSettle(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		ctx := context.Background()
+		h := newHall(t, rdb)
+		a, b := h.visitor(time.Minute), h.visitor(time.Minute)
+		mine, err := h.pick(a, time.Minute, 8, 9)
+		if err != nil {
+			t.Fatal(err)
+		}
+		theirs, err := h.pick(b, time.Minute, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sold := checkout.Settlement{Event: h.event, Visitor: a, Hold: mine.ID, Ordinals: mine.Ordinals, To: checkout.Sold, Bought: 2}
+		for range 2 { // settling twice changes nothing more
+			if err := h.Settle(ctx, sold); err != nil {
+				t.Fatal(err)
+			}
+		}
+		h.wantStatus("AAAAAAAASSHAAAAAAAAAAAAAAA")
+		if n, err := rdb.HGet(ctx, lua.BoughtKey(h.event), a).Int(); err != nil || n != 2 {
+			t.Errorf("bought = %d, %v; want 2", n, err)
+		}
+		_, err = h.Get(ctx, h.event, a, mine.ID)
+		wantCode(t, "the sold hold", err, fault.HoldLapsed)
+		// Freeing an old order must not free what somebody holds now.
+		if err := h.Settle(ctx, checkout.Settlement{Event: h.event, Ordinals: []int{8, 10}, To: checkout.Available}); err != nil {
+			t.Fatal(err)
+		}
+		h.wantStatus("AAAAAAAAASHAAAAAAAAAAAAAAA")
+		if _, err := h.Get(ctx, h.event, b, theirs.ID); err != nil {
+			t.Errorf("the other hold: %v", err)
+		}
+	})
+}
+
+func TestLoadKeepsLiveHolds(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		ctx := context.Background()
+		h := newHall(t, rdb)
+		v := h.visitor(time.Minute)
+		if _, err := h.pick(v, time.Minute, 9); err != nil {
+			t.Fatal(err)
+		}
+		_, before, err := h.Snapshot(ctx, h.event)
+		if err != nil {
+			t.Fatal(err)
+		}
+		truth := []byte("SAAAAAAAAAAAAAAAAAAAAAAAHA")
+		loaded, err := h.Load(ctx, h.event, before-1, truth, runs, nil)
+		if err != nil || loaded {
+			t.Errorf("a load on old knowledge: %t, %v", loaded, err)
+		}
+		loaded, err = h.Load(ctx, h.event, before, truth, runs, map[int]time.Duration{24: time.Minute})
+		if err != nil || !loaded {
+			t.Errorf("load: %t, %v", loaded, err)
+		}
+		h.wantStatus("SAAAAAAAAHAAAAAAAAAAAAAAHA")
+		_, after, err := h.Snapshot(ctx, h.event)
+		if err != nil || after <= before {
+			t.Errorf("the sequence went from %d to %d, %v", before, after, err)
+		}
+		_, err = h.pick(h.visitor(time.Minute), time.Minute, 24)
+		wantCode(t, "a ticket of an open order", err, fault.TicketsTaken)
+	})
+}
+
+func TestNoInventory(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		h := newHall(t, rdb)
+		h.event = uuid.NewString()
+		_, err := h.pick(h.visitor(time.Minute), time.Minute, 1)
+		if !errors.Is(err, checkout.ErrNoInventory) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// TestHoldsFollowTheModel runs random operations and compares every answer and
+// every status byte with a model that a reader can check by eye.
+func TestHoldsFollowTheModel(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		rapid.Check(t, func(r *rapid.T) {
+			ctx := context.Background()
+			h := newHall(t, rdb)
+			visitors := []string{h.visitor(time.Minute), h.visitor(time.Minute), h.visitor(time.Minute)}
+			type held struct {
+				visitor string
+				tickets []int
+				pinned  bool
+			}
+			live := make(map[string]*held) // the model
+			state := []byte(h.status())
+			var ids []string
+			of := func(v string) (n int) {
+				for _, x := range live {
+					if x.visitor == v {
+						n += len(x.tickets)
+					}
+				}
+				return n
+			}
+			r.Repeat(map[string]func(*rapid.T){
+				"hold": func(r *rapid.T) {
+					v := rapid.SampledFrom(visitors).Draw(r, "visitor")
+					want := rapid.SliceOfNDistinct(rapid.IntRange(0, 25), 1, 4, rapid.ID[int]).Draw(r, "tickets")
+					got, err := h.pick(v, time.Minute, want...)
+					free := true
+					for _, o := range want {
+						free = free && state[o] == 'A'
+					}
+					switch {
+					case of(v)+len(want) > limit:
+						wantCode(t, "over the limit", err, fault.LimitReached)
+					case !free:
+						wantCode(t, "taken", err, fault.TicketsTaken)
+					case err != nil:
+						r.Fatalf("hold %v: %v", want, err)
+					default:
+						live[got.ID] = &held{visitor: v, tickets: want}
+						ids = append(ids, got.ID)
+						for _, o := range want {
+							state[o] = 'H'
+						}
+					}
+				},
+				"release": func(r *rapid.T) {
+					if len(ids) == 0 {
+						r.Skip()
+					}
+					id := rapid.SampledFrom(ids).Draw(r, "hold")
+					v := rapid.SampledFrom(visitors).Draw(r, "visitor")
+					err := h.Release(ctx, h.event, v, id)
+					x := live[id]
+					switch {
+					case x == nil:
+						wantCode(t, "gone", err, "")
+					case x.visitor != v:
+						wantCode(t, "foreign", err, fault.Forbidden)
+					case x.pinned:
+						wantCode(t, "pinned", err, fault.Conflict)
+					default:
+						wantCode(t, "own", err, "")
+						for _, o := range x.tickets {
+							state[o] = 'A'
+						}
+						delete(live, id)
+					}
+				},
+				"pin": func(r *rapid.T) {
+					if len(ids) == 0 {
+						r.Skip()
+					}
+					id := rapid.SampledFrom(ids).Draw(r, "hold")
+					x := live[id]
+					if x == nil {
+						r.Skip()
+					}
+					if _, err := h.Pin(ctx, h.event, x.visitor, id, time.Minute); err != nil {
+						r.Fatal(err)
+					}
+					x.pinned = true
+				},
+				"settle": func(r *rapid.T) {
+					if len(ids) == 0 {
+						r.Skip()
+					}
+					id := rapid.SampledFrom(ids).Draw(r, "hold")
+					x := live[id]
+					if x == nil {
+						r.Skip()
+					}
+					to := rapid.SampledFrom([]checkout.TicketState{checkout.Sold, checkout.Available}).Draw(r, "to")
+					err := h.Settle(ctx, checkout.Settlement{Event: h.event, Visitor: x.visitor, Hold: id, Ordinals: x.tickets, To: to})
+					if err != nil {
+						r.Fatal(err)
+					}
+					for _, o := range x.tickets {
+						state[o] = byte(to)
+					}
+					delete(live, id)
+				},
+				"": func(r *rapid.T) {
+					if got := h.status(); got != string(state) {
+						r.Fatalf("status is %s, the model says %s", got, state)
+					}
+				},
+			})
+		})
+	})
+}
