@@ -295,7 +295,9 @@ func (h *Hub) serve(c *gin.Context, event, visitor string, originOK bool) error 
 		h.forget(p)
 		return nil // Upgrade has answered
 	}
-	h.ready(p, ws)
+	if h.ready(p, ws) {
+		code = closeReconnect
+	}
 	switch {
 	case code != 0:
 		h.finish(p, code)
@@ -328,11 +330,9 @@ func (h *Hub) forget(p *peer) {
 	h.readers.Done()
 }
 
-// ready sets up a connection.
-func (h *Hub) ready(p *peer, ws *websocket.Conn) {
-	h.mu.Lock()
-	p.ws = ws
-	h.mu.Unlock()
+// ready sets up a connection, and reports whether the hub began to shut down
+// during its handshake.
+func (h *Hub) ready(p *peer, ws *websocket.Conn) (closing bool) {
 	if b, ok := ws.NetConn().(interface{ SetWriteBuffer(bytes int) error }); ok {
 		_ = b.SetWriteBuffer(h.o.sendBuffer) // only a bound on kernel memory
 	}
@@ -345,6 +345,10 @@ func (h *Hub) ready(p *peer, ws *websocket.Conn) {
 		h.finish(p, code) // the answer, unless we began
 		return nil
 	})
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	p.ws = ws
+	return h.closing
 }
 
 // introduce waits for the frame that says who the visitor is.
@@ -357,7 +361,9 @@ func (h *Hub) introduce(p *peer, event string) {
 		v, err = h.rooms.LookUp(ctx, event, visitor)
 		cancel()
 	}
-	_ = p.ws.SetReadDeadline(time.Time{})
+	if !p.closed.Load() {
+		_ = p.ws.SetReadDeadline(time.Time{})
+	}
 	switch {
 	case fault.Is(err, fault.Unauthorized), fault.Is(err, fault.UnknownVisitor):
 		h.finish(p, closeUnknown)
@@ -451,7 +457,7 @@ func (h *Hub) Shutdown(ctx context.Context) {
 	h.closing = true
 	peers := make([]*peer, 0, len(h.peers))
 	for p := range h.peers {
-		if p.ws != nil { // else still in its handshake, which enter ends
+		if p.ws != nil { // else still in its handshake, after which ready ends it
 			peers = append(peers, p)
 		}
 	}
