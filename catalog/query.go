@@ -55,12 +55,12 @@ type TicketPage struct {
 
 // EventPatch changes an event. Nil fields stay as they are.
 type EventPatch struct {
-	Name        *string    `json:"name"`
-	Status      *string    `json:"status"`
-	Description *string    `json:"description"`
-	StartsAt    *time.Time `json:"starts_at"`
-	DoorsAt     *time.Time `json:"doors_at"`
-	MaxPerBuyer *int       `json:"max_per_buyer"`
+	Name        *string    `json:"name,omitempty"`
+	Status      *string    `json:"status,omitempty"`
+	Description *string    `json:"description,omitempty"`
+	StartsAt    *time.Time `json:"starts_at,omitempty"`
+	DoorsAt     *time.Time `json:"doors_at,omitempty"`
+	MaxPerBuyer *int       `json:"max_per_buyer,omitempty"`
 }
 
 // EventCursor marks a place in the order of events: after the event with this

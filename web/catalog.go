@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"sync"
@@ -457,6 +458,9 @@ func matches(c *gin.Context, tag string) bool {
 
 // query refuses unknown, repeated and broken query parameters.
 func query(c *gin.Context, names ...string) error {
+	if _, err := url.ParseQuery(c.Request.URL.RawQuery); err != nil {
+		return fault.Wrap(err, fault.Invalid, "the query cannot be read")
+	}
 	if len(names) == 0 {
 		if c.Request.URL.RawQuery != "" {
 			return fault.New(fault.Invalid, "no query parameters are known here")

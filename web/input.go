@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/google/uuid"
@@ -46,6 +47,9 @@ func badJSON(err error) error {
 			return fault.New(fault.Invalid, "the body must be a JSON object, not a %s", e.Value)
 		}
 		return fault.New(fault.Invalid, "field %q: %s is expected, not a %s", e.Field, e.Type, e.Value)
+	}
+	if e, ok := errors.AsType[*time.ParseError](err); ok {
+		return fault.New(fault.Invalid, "%q is not a time such as 2027-03-01T19:00:00Z", clip(strings.Trim(e.Value, `"`)))
 	}
 	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return fault.New(fault.Invalid, "the body is not valid JSON at byte %d", e.Offset)
