@@ -195,7 +195,7 @@ func logTo(cmd *cobra.Command) *slog.Logger {
 func readFile(cmd *cobra.Command, path string) ([]byte, error) {
 	in := cmd.InOrStdin()
 	if path != "-" {
-		file, err := os.Open(path) //nolint:gosec // the file the operator named
+		file, err := os.Open(path)
 		if err != nil {
 			return nil, err
 		}
