@@ -306,7 +306,8 @@ func (s *shelf[V]) put(key string, v V, err error, epoch uint64) {
 			item.until = s.clock().Add(s.fresh)
 		}
 	case fault.Is(err, fault.NotFound):
-		item.until = s.clock().Add(unknownFresh)
+		// Anyone can think of any number of ids: a thousand of them at most.
+		item.until, item.weight = s.clock().Add(unknownFresh), max(1, s.most/1000)
 	default:
 		return
 	}

@@ -374,6 +374,19 @@ func TestCacheIsBounded(t *testing.T) {
 	}
 }
 
+func TestCacheOfUnknownIDsIsBounded(t *testing.T) {
+	t.Parallel()
+	cache, _, _ := newTestCache()
+	for n := range 3000 {
+		if _, err := cache.Layout(t.Context(), testID(n+2)); !fault.Is(err, fault.NotFound) {
+			t.Fatal(err)
+		}
+	}
+	if n := len(cache.layouts.items); n > 1000 {
+		t.Errorf("%d unknown ids are kept", n)
+	}
+}
+
 func TestCacheRefusesBadInputWithoutAsking(t *testing.T) {
 	t.Parallel()
 	cache, store, _ := newTestCache()

@@ -88,6 +88,21 @@ func TestImport(t *testing.T) {
 	}
 }
 
+// TestExamplesCanBeImported holds the documentation to its word.
+func TestExamplesCanBeImported(t *testing.T) {
+	t.Parallel()
+	environ := empty(t)
+	examples := filepath.Join("..", "..", "docs", "examples")
+	code, stdout, stderr := executeIn(t, environ, "import", "event", filepath.Join(examples, "event.yaml"))
+	if code != exitOK || !strings.Contains(stdout, "2027-06-19T17:30:00Z: 196 tickets") || strings.Contains(stderr, "notice") {
+		t.Errorf("import event: %d\n%s%s", code, stdout, stderr)
+	}
+	if code, stdout, stderr = executeIn(t, environ, "import", "plan", filepath.Join(examples, "hall.plan.json")); code != exitOK ||
+		!strings.Contains(stdout, "76 seats in 2 sections and 6 rows") || !strings.Contains(stdout, "was there before") {
+		t.Errorf("import plan: %d\n%s%s", code, stdout, stderr)
+	}
+}
+
 func TestImportDemo(t *testing.T) {
 	t.Parallel()
 	environ := empty(t)
