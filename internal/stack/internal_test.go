@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -44,6 +45,21 @@ func TestOrphansAreStopped(t *testing.T) {
 		case <-time.After(10 * time.Second):
 			t.Errorf("the orphaned %s still runs", name)
 		}
+	}
+}
+
+// A caller that forgets its server does not lose the folder to another process.
+func TestLockOutlivesItsHandle(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	if _, err := lockFolder(dir); err != nil {
+		t.Fatal(err)
+	}
+	runtime.GC() // would finalise an unreferenced file …
+	runtime.GC() // … and has by now
+	if lock, err := lockFolder(dir); !errors.Is(err, ErrLocked) {
+		lock.unlock()
+		t.Errorf("second lock: %v, want ErrLocked", err)
 	}
 }
 

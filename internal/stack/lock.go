@@ -15,7 +15,13 @@ var ErrLocked = errors.New("the data folder is in use by another process")
 
 // folderLock is an advisory lock on a folder. The kernel drops it when the
 // process ends, however it ends, so it can never be stale.
-type folderLock struct{ file *os.File }
+//
+// It holds a bare descriptor: an os.File that nobody refers to any more is
+// closed by the garbage collector, and the lock would go while the server runs.
+type folderLock struct {
+	descriptor int
+	held       bool
+}
 
 // lockFolder creates dir if needed and takes its lock without waiting.
 // Errors: ErrLocked, and those of the file system.
@@ -23,42 +29,42 @@ func lockFolder(dir string) (*folderLock, error) {
 	if err := makeFolder(dir); err != nil {
 		return nil, err
 	}
-	file, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	path := filepath.Join(dir, "lock")
+	descriptor, err := syscall.Open(path, syscall.O_RDWR|syscall.O_CREAT|syscall.O_CLOEXEC, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("lock data folder: %w", err)
+		return nil, fmt.Errorf("lock data folder: %w", &os.PathError{Op: "open", Path: path, Err: err})
 	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		defer file.Close()
+	lock := &folderLock{descriptor, true}
+	if err := syscall.Flock(descriptor, syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		lock.unlock()
 		if !errors.Is(err, syscall.EWOULDBLOCK) {
 			return nil, fmt.Errorf("lock data folder %s: %w", dir, err)
 		}
-		return nil, fmt.Errorf("%s: %w%s", dir, ErrLocked, lockHolder(file))
+		return nil, fmt.Errorf("%s: %w%s", dir, ErrLocked, lockHolder(path))
 	}
 	// The process id is for the error message above only; the lock is the flock.
-	err = file.Truncate(0)
-	if err == nil {
-		_, err = file.WriteAt([]byte(strconv.Itoa(os.Getpid())), 0)
-	}
-	if err != nil {
-		file.Close()
+	if err := os.WriteFile(path, []byte(strconv.Itoa(os.Getpid())), 0o600); err != nil {
+		lock.unlock()
 		return nil, fmt.Errorf("lock data folder: %w", err)
 	}
-	return &folderLock{file}, nil
+	return lock, nil
 }
 
-func lockHolder(file *os.File) string {
-	content := make([]byte, 20)
-	n, _ := file.ReadAt(content, 0)
-	if pid, err := strconv.Atoi(strings.TrimSpace(string(content[:n]))); err == nil {
+func lockHolder(path string) string {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	if pid, err := strconv.Atoi(strings.TrimSpace(string(content))); err == nil {
 		return fmt.Sprintf(" (process %d)", pid)
 	}
 	return ""
 }
 
 func (l *folderLock) unlock() {
-	if l != nil && l.file != nil {
-		l.file.Close()
-		l.file = nil
+	if l != nil && l.held {
+		l.held = false
+		_ = syscall.Close(l.descriptor) // the lock goes in any case
 	}
 }
 
