@@ -18,15 +18,24 @@ const (
 	moveAtOnce   = 50      // ticks in a row while a lobby moves
 	ledgerLimit  = 100_000 // admissions remembered while the Archive is down
 	archiveLimit = 5 * time.Second
+	saveAnyway   = time.Minute // in case another node saved something older later
 )
 
 // Run ticks all rooms and keeps the Archive up to date until ctx ends. Failures
 // of the store or the Archive are logged and tried again.
 func (s *Service) Run(ctx context.Context) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { s.tickRooms(ctx); return nil })
+	ticked := make(chan struct{})
+	var g errgroup.Group
+	g.Go(func() error {
+		defer close(ticked)
+		s.tickRooms(ctx)
+		return nil
+	})
 	if s.Archive != nil {
-		g.Go(func() error { s.checkpoints(ctx); return nil })
+		g.Go(func() error {
+			s.checkpoints(context.WithoutCancel(ctx), ticked)
+			return nil
+		})
 	}
 	return g.Wait()
 }
@@ -98,7 +107,8 @@ func (s *Service) lostRooms(events []string) bool {
 func (s *Service) tick(ctx context.Context, event string) error {
 	for range moveAtOnce {
 		start := time.Now() // the real duration, whatever clock the domain has
-		t, err := s.Store.Admit(ctx, event, s.Options.Tick/2)
+		// Not cut short by the end of Run: who is admitted must be noted.
+		t, err := s.Store.Admit(context.WithoutCancel(ctx), event, s.Options.Tick/2)
 		if fault.Is(err, fault.NotFound) && s.Archive != nil {
 			return s.rebuild(ctx, event)
 		}
@@ -150,7 +160,7 @@ func (s *Service) rebuild(ctx context.Context, event string) error {
 		}
 		s.mu.Lock()
 		if _, known := s.saved[settings.Event]; !known {
-			s.saved[settings.Event] = settings
+			s.saved[settings.Event] = saved{settings: settings, at: s.Now()}
 		}
 		s.mu.Unlock()
 		if created {
@@ -162,20 +172,20 @@ func (s *Service) rebuild(ctx context.Context, event string) error {
 }
 
 // checkpoints writes rooms that changed, and the admission log, to the Archive,
-// and once more when ctx ends.
-func (s *Service) checkpoints(ctx context.Context) {
+// and once more when the ticks have ended.
+func (s *Service) checkpoints(ctx context.Context, ticked <-chan struct{}) {
 	ticker := time.NewTicker(s.Options.Checkpoint)
 	defer ticker.Stop()
 	var down bool
 	for {
 		last := false
 		select {
-		case <-ctx.Done():
+		case <-ticked:
 			last = true
 		case <-ticker.C:
 		case <-s.refresh:
 		}
-		err := s.Checkpoint(context.WithoutCancel(ctx))
+		err := s.Checkpoint(ctx)
 		if (err != nil) != down {
 			down = err != nil
 			if down {
@@ -212,14 +222,14 @@ func (s *Service) Checkpoint(ctx context.Context) error {
 		s.mu.Lock()
 		was, known := s.saved[event]
 		s.mu.Unlock()
-		if known && was == room.Settings {
+		if known && was.settings == room.Settings && s.Now().Sub(was.at) < saveAnyway {
 			continue
 		}
 		if err := s.Archive.SaveRoom(ctx, room.Settings); err != nil {
 			return err
 		}
 		s.mu.Lock()
-		s.saved[event] = room.Settings
+		s.saved[event] = saved{settings: room.Settings, at: s.Now()}
 		s.mu.Unlock()
 	}
 	return nil

@@ -67,7 +67,7 @@ type Service struct {
 	rooms   map[string]cached
 	ledger  []Admission // not yet in the Archive
 	lost    int         // admissions that were dropped from the ledger
-	saved   map[string]Settings
+	saved   map[string]saved
 	refresh chan struct{} // asks for a checkpoint before its time
 }
 
@@ -75,6 +75,12 @@ type Service struct {
 type cached struct {
 	room Room
 	at   time.Time // by Now
+}
+
+// saved is what the Archive has of a room.
+type saved struct {
+	settings Settings
+	at       time.Time // by Now
 }
 
 // New makes a Service. It does no I/O.
@@ -89,7 +95,7 @@ func New(d Deps) (*Service, error) {
 	}
 	return &Service{
 		Deps: d, metrics: m,
-		rooms: make(map[string]cached), saved: make(map[string]Settings), refresh: make(chan struct{}, 1),
+		rooms: make(map[string]cached), saved: make(map[string]saved), refresh: make(chan struct{}, 1),
 	}, nil
 }
 
