@@ -32,9 +32,14 @@ var Steps = []string{
 	StepPinned, StepOrdered, StepBegun, StepAuthorised, StepCommitted, StepSettled, StepCaptured, StepFulfilled,
 }
 
-// pinSlack is how much longer a hold is kept than its order has time to pay,
-// so that the order's end, not the hold's, decides.
-const pinSlack = 2 * time.Minute
+const (
+	// pinFirst keeps a hold while its order is being written: short, so that a
+	// crash in between does not keep tickets from others.
+	pinFirst = 30 * time.Second
+	// pinSlack is how much longer a hold is kept than its order has time to
+	// pay, so that the order's end, not the hold's, decides.
+	pinSlack = 2 * time.Minute
+)
 
 // sideEffect bounds what is done on the way for the sake of Redis; the
 // auditor repairs what did not get done.
@@ -59,7 +64,7 @@ func (s *Service) CreateOrder(ctx context.Context, k Key, r OrderRequest) (Order
 	if err != nil {
 		return Order{}, err
 	}
-	held, err := s.holds.Pin(ctx, r.Event, r.Visitor, r.Hold, s.opts.PayWithin+pinSlack)
+	held, err := s.holds.Pin(ctx, r.Event, r.Visitor, r.Hold, pinFirst)
 	if fault.Is(err, fault.HoldLapsed) {
 		// Redis may have lost or settled a hold whose order exists: the order
 		// store knows. It answers with that order, or that there is none.
@@ -84,8 +89,18 @@ func (s *Service) CreateOrder(ctx context.Context, k Key, r OrderRequest) (Order
 	if o.ID == id {
 		s.metrics.orders.Inc()
 		s.step(StepOrdered)
+		s.keep(ctx, o)
 	}
 	return o, nil
+}
+
+// keep lets the hold of a committed order last as long as the order may.
+func (s *Service) keep(ctx context.Context, o Order) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sideEffect)
+	defer cancel()
+	if _, err := s.holds.Pin(ctx, o.Event, o.Visitor, o.Hold, s.opts.PayWithin+pinSlack); err != nil {
+		s.log.WarnContext(ctx, "the hold of an order will be repaired by the auditor", slog.String("order", o.ID), slog.Any("error", err))
+	}
 }
 
 // refused cleans up after an order that the order store did not take.
