@@ -25,7 +25,7 @@ type Source struct {
 }
 
 // Problems is the error of a configuration that cannot be used: one line each.
-type Problems []string //nolint:errname // a list of them, and the word reads well
+type Problems []string
 
 func (p Problems) Error() string {
 	if len(p) == 1 {

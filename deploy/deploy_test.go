@@ -61,8 +61,8 @@ func TestComposeFile(t *testing.T) {
 	for _, match := range regexp.MustCompile(`\$\{(\w+)(:[-?][^}]*)?\}`).FindAllStringSubmatch(text, -1) {
 		name, kind := match[1], match[2]
 		variables[match[0]] = "0123456789abcdef"
-		if strings.HasPrefix(kind, ":-") {
-			variables[match[0]] = strings.TrimPrefix(kind, ":-")
+		if fallback, found := strings.CutPrefix(kind, ":-"); found {
+			variables[match[0]] = fallback
 		} else if !strings.Contains(example, "\n"+name+"=") {
 			t.Errorf(".env.example lacks %s", name)
 		}

@@ -14,6 +14,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
 	"onsale/config"
 )
 
@@ -54,7 +55,7 @@ func runDemo(ctx context.Context, cfg config.Config, stdout io.Writer, log *slog
 			"unset redis_url and database_url, or use onsale serve")
 	}
 	// Before anything else starts: the likeliest failure, and the cheapest to find.
-	listener, err := listen(&cfg)
+	listener, err := listen(ctx, &cfg)
 	if err != nil {
 		return err
 	}
@@ -83,8 +84,9 @@ func runDemo(ctx context.Context, cfg config.Config, stdout io.Writer, log *slog
 }
 
 // listen takes cfg.Addr, and makes cfg say what was taken when that left it open.
-func listen(cfg *config.Config) (net.Listener, error) {
-	listener, err := net.Listen("tcp", cfg.Addr)
+func listen(ctx context.Context, cfg *config.Config) (net.Listener, error) {
+	var way net.ListenConfig
+	listener, err := way.Listen(ctx, "tcp", cfg.Addr)
 	if errors.Is(err, syscall.EADDRINUSE) {
 		return nil, fmt.Errorf("address %s is in use by another program: stop that one, or choose another address with --addr (--addr 127.0.0.1:0 takes a free port)", cfg.Addr)
 	}
@@ -131,7 +133,7 @@ func openBrowser(url string) {
 	if runtime.GOOS == "darwin" {
 		program = "open"
 	}
-	cmd := exec.Command(program, url)
+	cmd := exec.Command(program, url) //nolint:noctx // the browser stays when the demo ends
 	if cmd.Start() == nil {
 		go func() { _ = cmd.Wait() }() // reaps it; ends with the helper
 	}

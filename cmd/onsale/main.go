@@ -48,8 +48,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitOK
 	}
 	fmt.Fprintf(stderr, "onsale: %v\n", err)
-	var wrong usageError
-	if errors.As(err, &wrong) {
+	if wrong, ok := errors.AsType[usageError](err); ok {
 		fmt.Fprintf(stderr, "See onsale %s.\n", strings.TrimSpace(wrong.command+" --help"))
 		return exitUsage
 	}

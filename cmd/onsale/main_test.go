@@ -56,7 +56,7 @@ func TestUsage(t *testing.T) {
 		{[]string{"demo", "--help"}, 0, "--no-browser", ""},
 		{[]string{"version"}, 0, "onsale dev (commit ", ""},
 		{[]string{"sell"}, 2, "", `unknown command "sell"`},
-		{[]string{"demo", "--addres", "x"}, 2, "", "unknown flag: --addres"},
+		{[]string{"demo", "--adr", "x"}, 2, "", "unknown flag: --adr"},
 		{[]string{"demo", "now"}, 2, "", `unexpected argument "now"`},
 		{[]string{"version", "--what"}, 2, "", "See onsale version --help."},
 	} {

@@ -43,7 +43,7 @@ The database must be migrated (onsale migrate); an embedded one migrates itself.
 
 func runServe(ctx context.Context, cfg config.Config, cmd *cobra.Command) (err error) {
 	log := newLogger(cfg.Log, cmd.ErrOrStderr())
-	listener, err := listen(&cfg)
+	listener, err := listen(ctx, &cfg)
 	if err != nil {
 		return err
 	}
