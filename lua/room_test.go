@@ -1,0 +1,180 @@
+package lua
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// errRecorded is how a recorder answers.
+var errRecorded = errors.New("recorded")
+
+// recorder is a Redis that only notes what it is sent.
+type recorder struct {
+	redis.Scripter
+
+	keys []string
+	args []any
+}
+
+func (r *recorder) EvalSha(ctx context.Context, _ string, keys []string, args ...any) *redis.Cmd {
+	return r.note(ctx, keys, args)
+}
+
+func (r *recorder) Eval(ctx context.Context, _ string, keys []string, args ...any) *redis.Cmd {
+	return r.note(ctx, keys, args)
+}
+
+func (r *recorder) note(ctx context.Context, keys []string, args []any) *redis.Cmd {
+	r.keys, r.args = keys, args
+	cmd := redis.NewCmd(ctx)
+	cmd.SetErr(errRecorded)
+	return cmd
+}
+
+// contract is what a script's header says of its input. Open says that the last
+// arguments may be any number.
+type contract struct {
+	keys, args int
+	open       bool
+}
+
+var numbered = regexp.MustCompile(`(?:^|\s)(\d+)(?:-(\d+)|(\.\.))? `)
+
+func readContract(t *testing.T, name string) contract {
+	t.Helper()
+	src, err := sources.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var c contract
+	section := ""
+	for scanner := bufio.NewScanner(bytes.NewReader(src)); scanner.Scan(); {
+		line, comment := strings.CutPrefix(scanner.Text(), "--")
+		if !comment {
+			break
+		}
+		if word := strings.TrimSpace(line); word != "" && word == strings.ToUpper(word) && !strings.ContainsAny(word, " {(0123456789") {
+			section = word
+			continue
+		}
+		for _, m := range numbered.FindAllStringSubmatch(line+" ", -1) {
+			n, _ := strconv.Atoi(m[1])
+			if m[2] != "" {
+				n, _ = strconv.Atoi(m[2])
+			}
+			switch section {
+			case "KEYS":
+				c.keys = max(c.keys, n)
+			case "ARGV":
+				// Numbers within a sentence are smaller or elsewhere than the
+				// next position.
+				if n == c.args+1 {
+					c.args, c.open = n, m[3] != ""
+				}
+			}
+		}
+	}
+	return c
+}
+
+// Each wrapper sends what its script's header says, and keys of one event only.
+func TestRoomWrappersKeepTheirContracts(t *testing.T) {
+	t.Parallel()
+	const event = "e1"
+	calls := map[string]func(context.Context, *recorder) error{
+		"room_join.lua": func(ctx context.Context, r *recorder) error {
+			_, err := RoomJoin(ctx, r, RoomJoinInput{Event: event, Visitor: "v", Address: "a", PerAddress: 3, Place: 4, Epoch: 5, Fresh: true})
+			return err
+		},
+		"room_admit.lua": func(ctx context.Context, r *recorder) error {
+			_, err := RoomAdmit(ctx, r, event, time.Second, 500, 1000)
+			return err
+		},
+		"room_me.lua":    func(ctx context.Context, r *recorder) error { _, err := RoomMe(ctx, r, event, "v"); return err },
+		"room_claim.lua": func(ctx context.Context, r *recorder) error { _, err := RoomClaim(ctx, r, event, "v"); return err },
+		"room_end.lua":   func(ctx context.Context, r *recorder) error { _, err := RoomLeave(ctx, r, event, "v"); return err },
+		"room_seed.lua": func(ctx context.Context, r *recorder) error {
+			_, err := RoomSeed(ctx, r, event, time.Second, "name", "n")
+			return err
+		},
+		"room_configure.lua": func(ctx context.Context, r *recorder) error {
+			_, err := RoomConfigure(ctx, r, event, "rate", 1)
+			return err
+		},
+		"room_state.lua": func(ctx context.Context, r *recorder) error {
+			_, err := RoomState(ctx, r, event, "open", "", "paused", "lobby")
+			return err
+		},
+		"room_message.lua": func(ctx context.Context, r *recorder) error { _, err := RoomMessage(ctx, r, event, "hi"); return err },
+		"room_shop.lua":    func(ctx context.Context, r *recorder) error { _, err := RoomShop(ctx, r, event, time.Second, 7); return err },
+		"room_stats.lua":   func(ctx context.Context, r *recorder) error { return RoomStats(ctx, r, event).Err() },
+	}
+	files, err := sources.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		name := f.Name()
+		if !strings.HasPrefix(name, "room_") || name == "room_prelude.lua" {
+			continue
+		}
+		call, ok := calls[name]
+		if !ok {
+			t.Errorf("%s has no wrapper in this test", name)
+			continue
+		}
+		var r recorder
+		if err := call(t.Context(), &r); !errors.Is(err, errRecorded) {
+			t.Errorf("%s: the error of Redis is not handed on: %v", name, err)
+		}
+		c := readContract(t, name)
+		if c.keys < 5 || c.args < 1 {
+			t.Errorf("%s: the header says %+v", name, c)
+		}
+		if len(r.keys) != c.keys {
+			t.Errorf("%s: %d keys are sent, the header says %d", name, len(r.keys), c.keys)
+		}
+		if n := len(r.args); n != c.args && (!c.open || n < c.args) {
+			t.Errorf("%s: %d arguments are sent, the header says %d (open %v)", name, n, c.args, c.open)
+		}
+		for _, key := range r.keys {
+			if !strings.Contains(key, "{"+event+"}") {
+				t.Errorf("%s: key %q is outside the event's slot", name, key)
+			}
+		}
+		if !slices.Equal(r.keys[:5], roomKeys(event)) {
+			t.Errorf("%s: keys %v do not begin as the prelude says", name, r.keys)
+		}
+		if fmt.Sprint(r.args[0]) != RoomChannel(event) {
+			t.Errorf("%s: the first argument is %v, not the channel", name, r.args[0])
+		}
+	}
+}
+
+func TestReadRoomTurn(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]VisitorState{
+		"r:1:2:0:101": VisitorReady, "s:1:2:3:101": VisitorShopping, "r:1:2:0:100": VisitorExpired, "s:1:2:3:99": VisitorExpired,
+		"x:1:2:0:5": VisitorExpired, "e:1:2:3:5": VisitorExpired, "d:1:2:3:5": VisitorDone, "l:1:0:0:0": VisitorLeft,
+	} {
+		if r, err := ReadRoomTurn(text, 100); err != nil || r.State != want || r.Place != 1 {
+			t.Errorf("ReadRoomTurn(%q) = %+v, %v", text, r, err)
+		}
+	}
+	for _, bad := range []string{"", "r", "q:1:2:3:4", "r:1:2:3", "r:a:b:c:d"} {
+		if r, err := ReadRoomTurn(bad, 100); err == nil {
+			t.Errorf("ReadRoomTurn(%q) = %+v", bad, r)
+		}
+	}
+}
