@@ -18,6 +18,7 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
+	"go.uber.org/goleak"
 
 	"onsale/internal/fault"
 	"onsale/waitroom"
@@ -567,4 +568,19 @@ func FuzzTokenFrame(f *testing.F) {
 			t.Errorf("tokenFrame(%q) accepts what is not JSON", frame)
 		}
 	})
+}
+
+// Not parallel: whatever runs at its end is the hub's.
+func TestHubLeavesNoGoroutineBehind(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	t.Run("life", func(t *testing.T) {
+		h := newHall(t, nil)
+		c := h.connect(h.join().Visitor)
+		c.next()
+		h.dial("")                                     // never says who they are
+		_ = h.connect(h.join().Visitor).ws.Close()     // gone without a word
+		h.connect(pass.NewVisitor()).closes()          // unknown
+		_ = h.dial("?origin=bad").ws.NetConn().Close() // foreign, and gone
+	})
+	goleak.VerifyNone(t, before)
 }
