@@ -46,7 +46,8 @@ export async function serveDist(data = () => ({})) {
           .replace('<!--onsale:data-->', () => `<script type="application/json" id="onsale-data">${JSON.stringify(d.data ?? {}).replace(/</g, '\\u003c')}</script>`);
         res.writeHead(200, { 'content-type': types.html, 'content-security-policy': policy(page), 'cache-control': 'no-cache' }).end(html);
       } else {
-        res.writeHead(200, { 'content-type': types[path.split('.').pop()] ?? 'application/octet-stream' }).end(readFileSync(new URL(`.${path}`, dist)));
+        const bytes = readFileSync(new URL(`.${path}`, dist));
+        res.writeHead(200, { 'content-type': types[path.split('.').pop()] ?? 'application/octet-stream' }).end(bytes);
       }
     } catch {
       res.writeHead(404).end();

@@ -57,11 +57,11 @@ test('the throttle shows its effect before it applies, sends only what changed, 
   const sent = [];
   return stage.open(path, { routes: routes({ [`PATCH /v1/admin/rooms/${f.id}`]: (r) => (sent.push(r.postDataJSON()), json(f.adminRoom({ throttle: { ...rooms[0].throttle, ...r.postDataJSON() } }))) }), ws: live }, async (page) => {
     await signIn(page);
-    await page.getByLabel('Let in per minute').fill('-5');
+    await page.getByRole('spinbutton', { name: 'Let in per minute' }).fill('-5');
     await sees(page, 'Some numbers are out of range.');
-    await page.getByLabel('Let in per minute').fill('900');
+    await page.getByRole('spinbutton', { name: 'Let in per minute' }).fill('900');
     await sees(page, 'After applying');
-    await sees(page, 'shoppers at most');
+    await sees(page, 'most shoppers');
     await accessible(page, 'preview');
     assert.deepEqual(sent, []);
     await page.getByRole('button', { name: 'Apply' }).click();
@@ -85,7 +85,9 @@ test('pausing asks for the words people will read, closing asks twice', () => {
     await page.getByRole('button', { name: 'Resume' }).click();
     await sees(page, 'The line moves again.');
     await page.getByRole('button', { name: 'Close …' }).click();
+    await sees(page, /^Close the room of/);
     await page.keyboard.press('Escape');
+    await page.getByText(/^Close the room of/).waitFor({ state: 'hidden' });
     await page.getByRole('button', { name: 'Close …' }).click();
     await page.getByRole('button', { name: 'Close the room' }).click();
     await sees(page, 'The room is closed.');

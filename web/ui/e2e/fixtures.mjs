@@ -28,7 +28,7 @@ function makePlan() {
   const block = (name, tier, from, to, radius, rows) => {
     const s = { id: `s${sections.length}`, name, kind: 'seated', first: ordinal, count: 0, label: null, rows: [] };
     for (let r = 0; r < rows; r++) {
-      const R = radius + r * 21, n = Math.floor(((to - from) * R) / 17), x = [], y = [], seats = [];
+      const R = radius + r * 12, n = Math.floor(((to - from) * R) / 10.5), x = [], y = [], seats = [];
       for (let i = 0; i < n; i++) {
         const a = from + ((i + 0.5) / n) * (to - from);
         x.push(Math.round((cx + R * 1.12 * Math.cos(a)) * 10) / 10);
@@ -39,14 +39,14 @@ function makePlan() {
       ordinal += n;
       s.count += n;
     }
-    const a = (from + to) / 2, R = radius + rows * 10;
+    const a = (from + to) / 2, R = radius + rows * 6;
     s.label = { x: cx + R * 1.12 * Math.cos(a), y: cy + R * 0.92 * Math.sin(a) };
     sections.push(s);
   };
   const gap = 0.02, open = -Math.PI / 2 + 0.55, sweep = 2 * Math.PI - 1.1;
-  for (let i = 0; i < 8; i++) block(`${101 + i}`, 0, open + (i * sweep) / 8 + gap, open + ((i + 1) * sweep) / 8 - gap, 370, 6);
-  for (let i = 0; i < 14; i++) block(`${201 + i}`, 1, open + (i * sweep) / 14 + gap, open + ((i + 1) * sweep) / 14 - gap, 530, 12);
-  for (let i = 0; i < 18; i++) block(`${301 + i}`, 2, open + (i * sweep) / 18 + gap, open + ((i + 1) * sweep) / 18 - gap, 810, 10);
+  for (let i = 0; i < 8; i++) block(`${101 + i}`, 0, open + (i * sweep) / 8 + gap, open + ((i + 1) * sweep) / 8 - gap, 370, 11);
+  for (let i = 0; i < 14; i++) block(`${201 + i}`, 1, open + (i * sweep) / 14 + gap, open + ((i + 1) * sweep) / 14 - gap, 530, 20);
+  for (let i = 0; i < 18; i++) block(`${301 + i}`, 2, open + (i * sweep) / 18 + gap, open + ((i + 1) * sweep) / 18 - gap, 810, 17);
   sections.push({ id: 'floor', name: 'Floor', kind: 'ga', tier: 3, first: ordinal, count: 600, label: null, area: { x: 950, y: 850, width: 500, height: 400 } });
   ordinal += 600;
   return {

@@ -45,13 +45,12 @@ describe('event page', () => {
     await sees(page, 'Back to my place in line');
   }));
 
-  test('the server’s essentials stand there before any script', () => stage.open(path, { routes: catalog, ws: live }, async (page, { context }) => {
+  test('the server’s essentials stand there before any script', () => stage.open(path, { routes: catalog, ws: live, receipt: false }, async () => {
     const bare = await stage.browser.newContext({ javaScriptEnabled: false });
     const p = await bare.newPage();
     await p.goto(stage.server.url + path);
     await sees(p, 'Prices and all that');
     await bare.close();
-    assert.ok(context);
   }));
 
   test('seats chosen in the list are held together and lead to checkout', () => {
@@ -104,8 +103,8 @@ describe('event page', () => {
   test('best available by number, price and wheelchair place', () => {
     let asked;
     return stage.open(path, { routes: shop({ [`POST ${api.event}/holds`]: (r) => ((asked = r.postDataJSON()), json(f.hold([40, 41, 42]), 201)) }), ws: live }, async (page) => {
-      await page.getByLabel('Tickets', { exact: true }).selectOption('3');
-      await page.getByLabel('Price', { exact: true }).selectOption({ index: 1 });
+      await page.getByRole('combobox', { name: 'Tickets' }).selectOption('3');
+      await page.getByRole('combobox', { name: 'Price' }).selectOption({ index: 1 });
       await page.getByLabel('Wheelchair places').check();
       await page.getByRole('button', { name: 'Find the best seats' }).click();
       await sees(page, 'These seats are yours for now');

@@ -14,6 +14,8 @@ export interface Tier { id: string; name: string; type: string; price: Money; to
 
 export interface Event {
   id: string; name: string; type: string; description?: string; starts_at: Time; doors_at?: Time | null; status: string;
+  /** IANA name of the zone the event is in; times are shown in it. */
+  timezone?: string;
   venue: { id: string; name: string; address?: string; city: string; country: string };
   artists: { id: string; name: string }[] | null;
   tiers: Tier[];
@@ -98,53 +100,51 @@ export interface AdminRoom {
 export interface LiveFrame { at: Time; rooms: AdminRoom[]; reachable?: boolean; orders_per_minute: number; p95_ms: number; errors_per_minute: number }
 export interface AuditEntry { at: Time; actor: string; action: string; subject: string; detail?: unknown }
 
-/** A refused or failed call. `code` is the stable last segment of the problem's type. */
+/** A refused or failed call. */
 export class Problem extends Error {
+  /** The stable last segment of the problem's type, e.g. `tickets-taken`. */
+  readonly code: string;
+  readonly title: string;
+  readonly detail: string;
+
   constructor(
     /** HTTP status, or 0 when no answer came. */
     readonly status: number,
-    readonly code: string,
-    readonly title: string,
-    readonly detail: string,
-    /** Seconds to wait before another try; 0 when the server named none. */
-    readonly retryAfter: number,
-    /** The whole problem document, for fields such as `taken_ordinals`. */
+    /** The problem document, for fields such as `taken_ordinals`. */
     readonly body: Record<string, unknown>,
+    /** Seconds to wait before another try; 0 when the server named none. */
+    readonly retryAfter = 0,
   ) {
-    super(detail || title);
+    super();
+    this.code = String(body.type).split('/').pop()!;
+    this.title = String(body.title || `Error ${status}`);
+    this.detail = String(body.detail || '');
+    this.message = this.detail || this.title;
   }
 }
 
-interface Options { body?: unknown; key?: string; token?: string | null; signal?: AbortSignal }
+type Headers = Record<string, string>;
 
-async function send(method: string, path: string, o: Options = {}): Promise<Response> {
-  const headers: Record<string, string> = { accept: 'application/json' };
-  if (o.body !== undefined) headers['content-type'] = 'application/json';
-  if (o.key) headers['idempotency-key'] = o.key;
-  if (o.token) headers['authorization'] = `Bearer ${o.token}`;
+async function send(method: string, path: string, body?: unknown, headers?: Headers): Promise<Response> {
   let r: Response;
   try {
-    r = await fetch(path, { method, headers, body: o.body === undefined ? null : JSON.stringify(o.body), signal: o.signal ?? null });
-  } catch (e) {
-    if (o.signal?.aborted) throw e;
-    throw new Problem(0, 'offline', 'No connection to the server', '', 0, {});
+    r = await fetch(path, { method, headers: { ...(body ? { 'content-type': 'application/json' } : {}), ...headers }, body: body ? JSON.stringify(body) : null });
+  } catch {
+    throw new Problem(0, { type: 'offline', title: 'No connection to the server' });
   }
   if (r.ok) return r;
-  const p = (await r.json().catch(() => ({}))) as Record<string, string>;
-  throw new Problem(
-    r.status,
-    (p.type ?? '').split('/').pop() || `http-${r.status}`,
-    p.title || `Error ${r.status}`,
-    p.detail || '',
-    Number(r.headers.get('retry-after')) || 0,
-    p,
-  );
+  throw new Problem(r.status, await r.json().catch(() => ({})), Number(r.headers.get('retry-after')));
 }
 
-async function call<T>(method: string, path: string, o?: Options): Promise<T> {
-  const r = await send(method, path, o);
-  return r.status === 204 ? (undefined as T) : ((await r.json()) as T);
+async function call<T>(method: string, path: string, body?: unknown, headers?: Headers): Promise<T> {
+  const r = await send(method, path, body, headers);
+  return r.status === 204 ? (undefined as T) : r.json();
 }
+
+/** Proves who asks, for order links and operators. */
+const bearer = (token?: string | null): Headers => (token ? { authorization: `Bearer ${token}` } : {});
+/** Makes a repeated request count once. */
+const once = (key: string, token?: string | null): Headers => ({ 'idempotency-key': key, ...bearer(token) });
 
 const query = (q: Record<string, string | number | undefined>): string => {
   const s = new URLSearchParams();
@@ -156,13 +156,13 @@ const query = (q: Record<string, string | number | undefined>): string => {
 // Waiting room
 const room = (event: string, tail: string) => `/v1/rooms/${event}/${tail}`;
 export const getMe = (event: string) => call<Me>('GET', room(event, 'me'));
-export const join = (event: string, receipt?: string | null) => call<Me>('POST', room(event, 'join'), { body: receipt ? { receipt } : {} });
+export const join = (event: string, receipt?: string | null) => call<Me>('POST', room(event, 'join'), receipt ? { receipt } : {});
 export const leave = (event: string) => call<void>('DELETE', room(event, 'me'));
-export const claim = (event: string) => call<Me>('POST', room(event, 'claim'), { body: {} });
+export const claim = (event: string) => call<Me>('POST', room(event, 'claim'), {});
 
 // Catalog
-export const getEvents = (q: { name?: string; type?: string; city?: string; cursor?: string; limit?: number }, signal?: AbortSignal) =>
-  call<{ events: Event[]; next_cursor: string | null }>('GET', `/v1/events${query(q)}`, { signal });
+export const getEvents = (q: { name?: string; type?: string; city?: string; cursor?: string; limit?: number }) =>
+  call<{ events: Event[]; next_cursor: string | null }>('GET', `/v1/events${query(q)}`);
 export const getEvent = (id: string) => call<Event>('GET', `/v1/events/${id}`);
 export const getPlan = (id: string) => call<PlanDocument>('GET', `/v1/events/${id}/plan`);
 export const getAvailability = (id: string) => call<Snapshot>('GET', `/v1/events/${id}/availability`);
@@ -170,30 +170,33 @@ export const getAvailability = (id: string) => call<Snapshot>('GET', `/v1/events
 // Holds
 const holds = (event: string, tail = '') => `/v1/events/${event}/holds${tail}`;
 export const getHolds = (event: string) => call<{ holds: Hold[] }>('GET', holds(event));
-export const createHold = (event: string, body: HoldRequest) => call<Hold>('POST', holds(event), { body });
-export const extendHold = (event: string, hold: string) => call<Hold>('POST', holds(event, `/${hold}/extend`), { body: {} });
+export const createHold = (event: string, body: HoldRequest, key: string) => call<Hold>('POST', holds(event), body, once(key));
+export const extendHold = (event: string, hold: string) => call<Hold>('POST', holds(event, `/${hold}/extend`), {});
 export const dropHold = (event: string, hold: string) => call<void>('DELETE', holds(event, `/${hold}`));
 
 // Orders
+const order = (id: string, tail = '') => `/v1/orders/${id}${tail}`;
 export const createOrder = (body: { hold: string; buyer: { name: string; email: string } }, key: string) =>
-  call<Order>('POST', '/v1/orders', { body, key });
-export const getOrder = (id: string, token?: string | null) => call<Order>('GET', `/v1/orders/${id}`, { token });
+  call<Order>('POST', '/v1/orders', body, once(key));
+export const getOrder = (id: string, token?: string | null) => call<Order>('GET', order(id), undefined, bearer(token));
 export const payOrder = (id: string, method: string, key: string, token?: string | null) =>
-  call<Order>('POST', `/v1/orders/${id}/pay`, { body: { method }, key, token });
-export const cancelOrder = (id: string, token?: string | null) => call<Order | undefined>('POST', `/v1/orders/${id}/cancel`, { body: {}, token });
-export const getTickets = (id: string, token?: string | null) => call<{ tickets: Ticket[] }>('GET', `/v1/orders/${id}/tickets`, { token });
-export const getImage = async (path: string, token?: string | null): Promise<Blob> => (await send('GET', path, { token })).blob();
+  call<Order>('POST', order(id, '/pay'), { method }, once(key, token));
+export const cancelOrder = (id: string, token?: string | null) => call<Order | undefined>('POST', order(id, '/cancel'), {}, bearer(token));
+export const getTickets = (id: string, token?: string | null) =>
+  call<{ tickets: Ticket[] }>('GET', order(id, '/tickets'), undefined, bearer(token));
+export const getImage = async (path: string, token?: string | null): Promise<Blob> => (await send('GET', path, undefined, bearer(token))).blob();
 
 // Administration
 const admin = '/v1/admin/';
-export const adminRooms = (token: string) => call<{ rooms: AdminRoom[] }>('GET', `${admin}rooms`, { token });
+export const adminRooms = (token: string) => call<{ rooms: AdminRoom[] }>('GET', `${admin}rooms`, undefined, bearer(token));
 export const patchRoom = (token: string, event: string, body: Partial<Throttle>) =>
-  call<AdminRoom>('PATCH', `${admin}rooms/${event}`, { token, body });
+  call<AdminRoom>('PATCH', `${admin}rooms/${event}`, body, bearer(token));
 export type RoomAction = 'open' | 'pause' | 'resume' | 'close' | 'message';
 export const roomAction = (token: string, event: string, action: RoomAction, message?: string) =>
-  call<AdminRoom | undefined>('POST', `${admin}rooms/${event}/${action}`, { token, body: message === undefined ? {} : { message } });
+  call<AdminRoom | undefined>('POST', `${admin}rooms/${event}/${action}`, message === undefined ? {} : { message }, bearer(token));
 export const adminOrders = (token: string, q: { q?: string; cursor?: string; limit?: number }) =>
-  call<{ orders: Order[]; next_cursor: string | null }>('GET', `${admin}orders${query(q)}`, { token });
+  call<{ orders: Order[]; next_cursor: string | null }>('GET', `${admin}orders${query(q)}`, undefined, bearer(token));
 export const refundOrder = (token: string, id: string, reason: string, key: string) =>
-  call<Order>('POST', `${admin}orders/${id}/refund`, { token, body: { reason }, key });
-export const adminAudit = (token: string) => call<{ entries: AuditEntry[]; next_cursor: string | null }>('GET', `${admin}audit`, { token });
+  call<Order>('POST', `${admin}orders/${id}/refund`, { reason }, once(key, token));
+export const adminAudit = (token: string) =>
+  call<{ entries: AuditEntry[]; next_cursor: string | null }>('GET', `${admin}audit`, undefined, bearer(token));

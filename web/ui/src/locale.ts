@@ -1,5 +1,5 @@
 /** The reader's own variety of the page's language: "en-GB" for a British browser on an English page. */
 export function locale(): string {
-  const page = document.documentElement.lang || 'en';
-  return navigator.languages.find((l) => l.split('-')[0] === page) ?? page;
+  const page = document.documentElement.lang;
+  return navigator.languages.find((l) => l.startsWith(page)) ?? page;
 }

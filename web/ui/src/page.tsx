@@ -1,7 +1,7 @@
 import './style/app.css';
 import { computed, signal } from '@preact/signals';
 import { type ComponentChildren, type VNode, render } from 'preact';
-import { Problem } from './api';
+import { type Event, Problem } from './api';
 import { clockText, now } from './clock';
 import { locale } from './locale';
 import { hueOf } from './shell';
@@ -42,6 +42,10 @@ export function dateText(t: string | null | undefined, style: Intl.DateTimeForma
   if (!f) dates.set(k, (f = new Intl.DateTimeFormat(locale(), style)));
   return f.format(new Date(t));
 }
+
+/** When the event is, by the clocks of its own place. */
+export const eventDate = (e: Event, style?: Intl.DateTimeFormatOptions, at: string | null | undefined = e.starts_at): string =>
+  dateText(at, { ...(style ?? { dateStyle: 'full', timeStyle: 'short' }), timeZone: e.timezone });
 
 export const number = (n: number): string => n.toLocaleString(locale());
 export const plural = (n: number, one: string, many = `${one}s`): string => `${number(n)} ${n === 1 ? one : many}`;

@@ -3,7 +3,7 @@ import { useSignal } from '@preact/signals';
 import type { VNode } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { moneyText } from '../money';
-import { Countdown, Notice, dateText, mount, plural, useSeconds } from '../page';
+import { Countdown, Notice, eventDate, mount, plural, useSeconds } from '../page';
 import * as buy from './purchase';
 
 const backToSeats = `/events/${buy.id}`;
@@ -168,11 +168,14 @@ function Timer(): VNode | null {
   }, [left === 0, holding]);
   if (!until || left === null) return null;
   const soon = left <= 120;
+  // A hold never outlasts the time in the shop, and time asked for early would be time wasted.
+  const lease = buy.me.value?.lease_ends;
+  const more = holding && left <= 180 && h.extensions_left > 0 && (!lease || Date.parse(lease) - Date.parse(until) > 5000);
   return (
     <div class="stack">
       <p class="row between"><span class="soft">{holding ? 'Your seats are held for' : 'Pay within'}</span><strong class="big"><Countdown until={until} label="Time left" /></strong></p>
-      <div role="alert">{soon && left > 0 && <Notice tone="warn">{holding && h.extensions_left > 0 ? 'Less than two minutes left. Do you need more time?' : 'Less than two minutes left.'}</Notice>}</div>
-      {holding && h.extensions_left > 0 && <button disabled={buy.busy.value} onClick={() => void buy.extend()}>I need more time</button>}
+      <div role="alert">{soon && left > 0 && <Notice tone="warn">{more ? 'Less than two minutes left. Do you need more time?' : 'Less than two minutes left.'}</Notice>}</div>
+      {more && <button disabled={buy.busy.value} onClick={() => void buy.extend()}>I need more time</button>}
     </div>
   );
 }
@@ -183,7 +186,7 @@ function Summary(): VNode | null {
   if (!items || !total) return null;
   return (
     <aside class="side card panel stack" aria-label="Your tickets">
-      <div><h2>{e?.name ?? 'Your tickets'}</h2>{e && <p class="soft small">{dateText(e.starts_at)}<br />{e.venue.name}, {e.venue.city}</p>}</div>
+      <div><h2>{e?.name ?? 'Your tickets'}</h2>{e && <p class="soft small">{eventDate(e)}<br />{e.venue.name}, {e.venue.city}</p>}</div>
       <Timer />
       <ul class="plain items">{items.map((t) => <li key={seatText(t) + ('ticket' in t ? t.ticket : t.id)}><span>{seatText(t)}</span><span class="num">{moneyText(t.price)}</span></li>)}</ul>
       <p class="row between"><span>{plural(items.length, 'ticket')}</span><strong class="big">{moneyText(total)}</strong></p>

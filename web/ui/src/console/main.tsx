@@ -74,7 +74,7 @@ function Room({ r }: { r: AdminRoom }): VNode {
         <Tile name="Their turn">{number(r.ready)}</Tile>
         <Tile name="Shopping">{number(r.shopping)}</Tile>
         <Tile name="Let in / min">{number(r.admitted_last_minute)}</Tile>
-        <Tile name="Wait, minutes">{r.wait ? `${Math.floor(r.wait.low_s / 60)}–${Math.ceil(r.wait.high_s / 60)}` : '–'}</Tile>
+        <Tile name="Wait, min">{r.wait ? `${Math.floor(r.wait.low_s / 60)}–${Math.ceil(r.wait.high_s / 60)}` : '–'}</Tile>
         {r.tickets && <Tile name="Tickets left">{number(r.tickets.available)}</Tile>}
         {r.tickets && <Tile name="Held">{number(r.tickets.held)}</Tile>}
         {r.tickets && <Tile name="Sold">{number(r.tickets.sold)}</Tile>}
@@ -150,8 +150,8 @@ function Words({ r }: { r: AdminRoom }): VNode {
 
 const throttleFields: [keyof Throttle, string, number, number][] = [
   ['rate_per_minute', 'Let in per minute', 0, 1_000_000],
-  ['burst', 'At once, at most', 1, 100_000],
-  ['max_shoppers', 'Shoppers at most', 0, 10_000_000],
+  ['burst', 'Most at once', 1, 100_000],
+  ['max_shoppers', 'Most shoppers', 0, 10_000_000],
   ['lease_s', 'Time to shop (s)', 30, 86_400],
   ['claim_window_s', 'Time to enter (s)', 5, 3_600],
 ];
@@ -187,7 +187,7 @@ function ThrottleForm({ r }: { r: AdminRoom }): VNode {
           <tbody>
             <tr><th scope="row">The line is through in</th><td>{drain(now.drainMinutes)}</td>{dirty.value && <td><strong>{drain(next.drainMinutes)}</strong></td>}</tr>
             <tr><th scope="row">People shopping, about</th><td>{number(now.shoppers)}</td>{dirty.value && <td><strong>{number(next.shoppers)}</strong></td>}</tr>
-            <tr><th scope="row">Held back by</th><td>{now.limit === 'cap' ? 'shoppers at most' : 'the rate'}</td>{dirty.value && <td><strong>{next.limit === 'cap' ? 'shoppers at most' : 'the rate'}</strong></td>}</tr>
+            <tr><th scope="row">Held back by</th><td>{now.limit === 'cap' ? 'most shoppers' : 'the rate'}</td>{dirty.value && <td><strong>{next.limit === 'cap' ? 'most shoppers' : 'the rate'}</strong></td>}</tr>
           </tbody>
         </table>
       )}

@@ -7,7 +7,7 @@ import { seatName } from '../map/plan';
 import { SeatMap } from '../map/seatmap';
 import { countStatus } from '../map/status';
 import { moneyText } from '../money';
-import { Art, Chip, Countdown, Notice, dateText, mount, number, plural, useSeconds } from '../page';
+import { Art, Chip, Countdown, Notice, eventDate, mount, number, plural, useSeconds } from '../page';
 import * as shop from './shop';
 
 const muted = signal<ReadonlySet<number>>(new Set());
@@ -23,7 +23,7 @@ function Hero(): VNode | null {
       <Art id={e.id} />
       <h1>{e.name}</h1>
       {!!e.artists?.length && <p>{e.artists.map((a) => a.name).join(', ')}</p>}
-      <p class="soft">{dateText(e.starts_at)} · {e.venue.name}, {e.venue.city}{e.doors_at ? ` · doors ${dateText(e.doors_at, { timeStyle: 'short' })}` : ''}</p>
+      <p class="soft">{eventDate(e)} · {e.venue.name}, {e.venue.city}{e.doors_at ? ` · doors ${eventDate(e, { timeStyle: 'short' }, e.doors_at)}` : ''}</p>
     </header>
   );
 }

@@ -8,7 +8,7 @@ import { Feed, type FeedState } from '../feed';
 import { type Plan, readPlan, seatName } from '../map/plan';
 import { available, decodeStatus } from '../map/status';
 import { sum } from '../money';
-import { problemText } from '../page';
+import { newKey, problemText } from '../page';
 import { pageData, pathId, store } from '../shell';
 
 /** The state of the event page and everything that changes it. */
@@ -192,16 +192,23 @@ export function setQuantity(section: number, n: number): void {
   chosen.value = next;
 }
 
+/** The request whose answer never came, and its key: asking again then asks the same. */
+let unanswered = { request: '', key: '' };
+
 /** Holds what was chosen, or the best seats the server finds. */
 export async function take(what: HoldRequest): Promise<void> {
   if (busy.value) return;
   busy.value = true;
   notice.value = null;
   try {
-    hold.value = await createHold(id, what);
+    const request = JSON.stringify(what);
+    if (unanswered.request !== request) unanswered = { request, key: newKey() };
+    hold.value = await createHold(id, what, unanswered.key);
+    unanswered.request = '';
     chosen.value = new Set();
     if ('best_available' in what) spotlight.value = hold.value.tickets.map((t) => t.ordinal);
   } catch (e) {
+    if (e instanceof Problem && e.status) unanswered.request = '';
     const taken = e instanceof Problem && e.code === 'tickets-taken' ? (e.body.taken_ordinals as number[] | undefined) : undefined;
     if (taken && 'ordinals' in what) {
       for (const i of taken) if (status[i] === available) status[i] = 1;

@@ -3,7 +3,7 @@ import { signal } from '@preact/signals';
 import type { VNode } from 'preact';
 import { type Event, getEvents } from '../api';
 import { moneyText } from '../money';
-import { Art, Chip, Notice, dateText, mount, number, plural, problemText } from '../page';
+import { Art, Chip, Notice, eventDate, mount, number, plural, problemText } from '../page';
 import { pageData } from '../shell';
 
 const data = pageData<{ events: Event[]; next_cursor: string | null }>();
@@ -17,18 +17,19 @@ const fields = ['name', 'type', 'city'] as const;
 const search = signal(Object.fromEntries(fields.map((f) => [f, asked.get(f) ?? ''])) as Record<(typeof fields)[number], string>);
 const types = ['concert', 'theatre', 'sports', 'comedy', 'festival', 'classical', 'club'];
 
-let running: AbortController | undefined;
+// Answers of searches that have been overtaken by a newer one are dropped.
+let newest = 0;
 async function load(more = false): Promise<void> {
-  running?.abort();
-  const mine = (running = new AbortController());
+  const mine = ++newest;
   try {
-    const r = await getEvents({ ...search.value, cursor: (more && cursor.value) || undefined }, mine.signal);
+    const r = await getEvents({ ...search.value, cursor: (more && cursor.value) || undefined });
+    if (mine !== newest) return;
     events.value = more ? [...(events.value ?? []), ...r.events] : r.events;
     cursor.value = r.next_cursor;
     failure.value = '';
     said.value = r.events.length ? `${plural(events.value.length, 'event')} found` : 'No event found';
   } catch (e) {
-    if (!mine.signal.aborted) failure.value = problemText(e);
+    if (mine === newest) failure.value = problemText(e);
   }
 }
 
@@ -52,7 +53,7 @@ function Card({ e }: { e: Event }): VNode {
         <div class="body">
           <h2>{e.name}</h2>
           <p class="soft small">{(e.artists ?? []).map((a) => a.name).join(', ')}</p>
-          <p>{dateText(e.starts_at, { dateStyle: 'medium', timeStyle: 'short' })}</p>
+          <p>{eventDate(e, { dateStyle: 'medium', timeStyle: 'short' })}</p>
           <p class="soft">{e.venue.name}, {e.venue.city}</p>
         </div>
         <div class="foot">

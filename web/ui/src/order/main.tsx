@@ -4,7 +4,7 @@ import type { VNode } from 'preact';
 import { useEffect, useState } from 'preact/hooks';
 import { type Event, type Order, type OrderStatus, type Ticket, Problem, getEvent, getImage, getOrder, getTickets } from '../api';
 import { moneyText } from '../money';
-import { Art, Chip, Notice, dateText, mount, plural, problemText } from '../page';
+import { Art, Chip, Notice, dateText, eventDate, mount, plural, problemText } from '../page';
 import { pathId, store } from '../shell';
 
 const id = pathId(), place = `onsale:order:${id}`;
@@ -82,7 +82,7 @@ function TicketCard({ t }: { t: Ticket }): VNode {
     <li class="card ticket">
       <Art id={o.event} />
       <div class="words">
-        <div><h3>{e?.name ?? 'Ticket'}</h3>{e && <p class="soft">{dateText(e.starts_at)}<br />{e.venue.name}, {e.venue.city}</p>}</div>
+        <div><h2>{e?.name ?? 'Ticket'}</h2>{e && <p class="soft">{eventDate(e)}<br />{e.venue.name}, {e.venue.city}</p>}</div>
         <dl class="facts">
           <div><dt>Section</dt><dd>{t.section}</dd></div>
           {t.row && <div><dt>Row</dt><dd>{t.row}</dd></div>}

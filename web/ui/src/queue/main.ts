@@ -3,6 +3,7 @@ import './queue.css';
 import { type Event, type Me, type Problem, type Room, claim, getMe, join, leave } from '../api';
 import { clockText, observe, secondsUntil } from '../clock';
 import { backoff, Feed, type FeedState } from '../feed';
+import { locale } from '../locale';
 import { hueOf, pageData, pathId, store } from '../shell';
 import { type Memory, type Phase, over, phaseOf, phaseOfRoom, progress, remember } from './line';
 import * as T from './texts';
@@ -18,9 +19,9 @@ const keep = (k: string, v: string | null): void => store.set(`onsale:${k}:${id}
 
 let lang = 0;
 const t = (text: T.Text): string => text[lang]!;
-const number = (n: number, style?: Intl.NumberFormatOptions): string => n.toLocaleString(t(T.languages), style);
-const date = (at: string | null | undefined, dateStyle?: 'full' | 'medium', timeStyle: 'short' | 'medium' = 'short'): string =>
-  at ? new Date(at).toLocaleString(t(T.languages), { dateStyle, timeStyle }) : '';
+const number = (n: number): string => n.toLocaleString(locale());
+const date = (at: string | null | undefined, dateStyle?: 'full' | 'medium', timeStyle: 'short' | 'medium' = 'short', timeZone?: string): string =>
+  at ? new Date(at).toLocaleString(locale(), { dateStyle, timeStyle, timeZone }) : '';
 
 // State
 
@@ -82,7 +83,9 @@ async function take(answer: Promise<Me>, again: () => void): Promise<void> {
     protocol: 'onsale.v1',
     message: (m) => update(m as Me),
     poll: async () => {
-      update(await getMe(id));
+      const answer = getMe(id);
+      answer.catch((e: Problem) => e.status === 401 && enter());
+      update(await answer);
       return me!.poll_after_ms;
     },
     state: (s) => {
@@ -209,7 +212,7 @@ function render(): void {
   put('words', !trouble && room?.message);
   put('what', inLine && t(memory!.ahead ? T.ahead : T.next));
   put('keep', (inLine || gathers) && t(T.keep));
-  put('dw', inLine && me!.wait && new Intl.NumberFormat(t(T.languages), unit).formatRange(Math.max(1, Math.floor(me!.wait.low_s / 60)), Math.max(1, Math.ceil(me!.wait.high_s / 60))));
+  put('dw', inLine && me!.wait && new Intl.NumberFormat(locale(), unit).formatRange(Math.max(1, Math.floor(me!.wait.low_s / 60)), Math.max(1, Math.ceil(me!.wait.high_s / 60))));
   put('dg', gathers && number(room!.waiting));
   put('ds', inLine && room!.stock_left !== null && number(room!.stock_left));
   put('dr', inLine && number(room!.admitting_per_minute));
@@ -272,7 +275,7 @@ function speak(l: number): void {
   document.documentElement.lang = t(T.languages);
   Object.entries({ lw: T.wait, lg: T.gathered, ls: T.stock, lr: T.rate, lu: T.updated }).forEach(([n, x]) => put(n, t(x)));
   const e = data.event;
-  put('venue', e && `${date(e.starts_at, 'full')} · ${e.venue.name}, ${e.venue.city}`);
+  put('venue', e && `${date(e.starts_at, 'full', 'short', e.timezone)} · ${e.venue.name}, ${e.venue.city}`);
   render();
 }
 

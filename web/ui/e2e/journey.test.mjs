@@ -1,0 +1,244 @@
+// The whole journey against the real program with its own Redis and Postgres: queue, turn, seats, checkout, tickets, and
+// an operator who pauses and resumes while somebody waits. Any console error or policy violation on the way fails it.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { complaints, launch, violations } from './browser.mjs';
+import { sees } from './stage.mjs';
+
+const root = fileURLToPath(new URL('../../../', import.meta.url));
+const binary = process.env.ONSALE_BIN ?? join(root, 'bin/onsale');
+const images = process.env.ONSALE_SCREENSHOTS === '1' ? join(root, 'docs/images') : null;
+
+let demo, folder, url, token, browser;
+const said = [];
+
+before(async () => {
+  assert.ok(existsSync(binary), `${binary} is missing: build it with "make build"`);
+  // The program refuses settings it does not know, and these are ours.
+  const plain = Object.fromEntries(Object.entries(process.env).filter(([k]) => !k.startsWith('ONSALE_')));
+  folder = await mkdtemp(join(tmpdir(), 'onsale-e2e-'));
+  demo = spawn(binary, ['demo', '--addr', '127.0.0.1:0', '--data-dir', folder, '--no-browser'], { stdio: ['ignore', 'pipe', 'pipe'], env: plain });
+  let log = '';
+  demo.stderr.on('data', (d) => { log += d; });
+  const found = {};
+  await new Promise((ok, fail) => {
+    const timer = setTimeout(() => fail(new Error(`the demo did not start within a minute\n${log}`)), 60_000);
+    demo.once('exit', (code) => fail(new Error(`the demo ended with ${code}\n${log}`)));
+    createInterface({ input: demo.stdout }).on('line', (line) => {
+      const [, key, value] = /^([a-z-]+): (\S+)$/.exec(line) ?? [];
+      if (key) found[key] = value;
+      if (found.url && found['admin-token']) {
+        clearTimeout(timer);
+        ok();
+      }
+    });
+  });
+  ({ url, 'admin-token': token } = found);
+  browser = await launch();
+  if (images) await mkdir(images, { recursive: true });
+}, { timeout: 90_000 });
+
+after(async () => {
+  await browser?.close();
+  if (demo && demo.exitCode === null) {
+    const ended = new Promise((ok) => demo.once('exit', (code) => ok(code)));
+    demo.kill('SIGINT');
+    assert.equal(await ended, 0, 'the demo stops cleanly');
+  }
+  if (folder) await rm(folder, { recursive: true, force: true });
+}, { timeout: 60_000 });
+
+/** A browser of its own: a person. */
+async function person(size = { width: 1280, height: 860 }) {
+  const context = await browser.newContext({ viewport: size, locale: 'en-GB', timezoneId: 'Europe/Berlin' });
+  const page = await context.newPage();
+  page.setDefaultTimeout(20_000);
+  said.push(complaints(page));
+  return page;
+}
+const picture = async (page, name) => { if (images) await page.screenshot({ path: join(images, `${name}.png`) }); };
+const nothingSaid = () => assert.deepEqual(said.flat(), [], 'a page complained');
+
+async function eventNamed(part) {
+  const { events } = await (await fetch(`${url}/v1/events?limit=50`)).json();
+  const e = events.find((x) => x.name.includes(part) || x.type === part);
+  assert.ok(e, `an event like ${part} among ${events.map((x) => x.name)}`);
+  return e;
+}
+
+/** From the queue page through the turn into the shop. */
+async function enterShop(page, event) {
+  await page.goto(`${url}/queue/${event.id}`);
+  await page.getByRole('button', { name: 'Enter the shop' }).click();
+  await page.waitForURL(`**/events/${event.id}`);
+  await sees(page, 'Choose your seats');
+}
+
+/** Fills in checkout up to the payment. */
+async function toPayment(page, name) {
+  await page.getByLabel('Name').fill(name);
+  await page.getByLabel('E-mail').fill('ada@example.com');
+  await page.getByRole('button', { name: 'Review your order' }).click();
+  await page.getByRole('button', { name: 'Place the order' }).click();
+  await sees(page, 'Test payment method');
+}
+
+test('from the list of events to paid tickets', { timeout: 120_000 }, async () => {
+  const event = await eventNamed('theatre'), page = await person();
+  await page.goto(url);
+  await sees(page, event.name);
+  await picture(page, 'events');
+  await page.getByRole('link', { name: event.name }).click();
+  await sees(page, 'Live');
+  assert.deepEqual(await violations(page), []);
+  await page.getByRole('link', { name: 'Join the queue' }).click();
+  await page.getByRole('button', { name: 'Enter the shop' }).waitFor();
+  await picture(page, 'your-turn');
+  await page.getByRole('button', { name: 'Enter the shop' }).click();
+  await page.waitForURL(`**/events/${event.id}`);
+
+  await page.getByRole('button', { name: 'List' }).click();
+  await page.getByLabel('Section').selectOption({ label: await page.locator('option', { hasText: 'Stalls (' }).textContent() });
+  await page.getByRole('button', { name: /^Row / }).nth(3).click();
+  const seats = page.getByRole('button', { name: /^Row .+, seat / });
+  for (let n = 0; n < 2; n++) await seats.nth(4 + n).click();
+  await sees(page, 'Your choice (2)');
+  await page.getByRole('button', { name: 'Map' }).click();
+  await page.getByRole('button', { name: 'Hold 2 tickets' }).click();
+  await sees(page, 'These seats are yours for now');
+  await picture(page, 'seat-map');
+  assert.deepEqual(await violations(page), []);
+
+  await page.getByRole('link', { name: 'Check out' }).click();
+  await toPayment(page, 'Ada Example');
+  await page.getByLabel('Card that is declined').check();
+  await page.getByRole('button', { name: /^Pay/ }).click();
+  await sees(page, 'Your bank declined the payment.');
+  await page.getByLabel('Card that works').check();
+  await picture(page, 'checkout');
+  await page.getByRole('button', { name: /^Pay/ }).click();
+  await page.waitForURL('**/orders/**');
+  await page.locator('.ticket img[src^="data:image/png"]').nth(1).waitFor();
+  assert.equal(await page.locator('.ticket').count(), 2);
+  assert.ok((await page.locator('.ticket code').first().textContent()).length >= 8);
+  assert.deepEqual(await violations(page), []);
+  await picture(page, 'tickets');
+
+  // The link alone opens the order, in a browser that has nothing else.
+  const elsewhere = await person();
+  await elsewhere.goto(page.url());
+  await elsewhere.locator('.ticket').nth(1).waitFor();
+
+  const sold = (await (await fetch(`${url}/v1/events/${event.id}`)).json()).tickets;
+  assert.equal(sold.sold, 2);
+  nothingSaid();
+});
+
+test('a payment whose answer is lost ends well by itself', { timeout: 120_000 }, async () => {
+  const event = await eventNamed('theatre'), page = await person();
+  await enterShop(page, event);
+  await page.getByRole('button', { name: 'Find the best seats' }).click();
+  await page.getByRole('link', { name: 'Check out' }).click();
+  await toPayment(page, 'Grace Example');
+  await page.getByLabel('Lost answer').check();
+  await page.getByRole('button', { name: /^Pay/ }).click();
+  await page.waitForURL('**/orders/**', { timeout: 60_000 });
+  await page.locator('.ticket').first().waitFor();
+  nothingSaid();
+});
+
+test('a payment that its owner must confirm comes back from the bank', { timeout: 120_000 }, async () => {
+  const event = await eventNamed('theatre'), page = await person();
+  await enterShop(page, event);
+  await page.getByRole('button', { name: 'Find the best seats' }).click();
+  await page.getByRole('link', { name: 'Check out' }).click();
+  await toPayment(page, 'Edsger Example');
+  await page.getByLabel('Card that asks its owner').check();
+  await page.getByRole('button', { name: /^Pay/ }).click();
+  await page.getByRole('link', { name: 'Confirm at your bank' }).click();
+  await page.getByRole('button', { name: 'Approve the payment' }).click();
+  await page.waitForURL('**/orders/**');
+  await page.locator('.ticket').first().waitFor();
+  nothingSaid();
+});
+
+test('two people want one seat: one gets it, the other is told and keeps the rest', { timeout: 120_000 }, async () => {
+  const event = await eventNamed('theatre'), [ada, bob] = [await person(), await person()];
+  for (const p of [ada, bob]) {
+    await enterShop(p, event);
+    await p.getByRole('button', { name: 'List' }).click();
+    await p.getByRole('button', { name: /^Row / }).last().click();
+  }
+  const seat = (p, n) => p.getByRole('button', { name: /^Row .+, seat / }).nth(n);
+  await seat(ada, 0).click();
+  await seat(bob, 0).click();
+  await seat(bob, 1).click();
+  await ada.getByRole('button', { name: 'Hold 1 ticket' }).click();
+  await sees(ada, 'These seats are yours for now');
+  await sees(bob, 'has just been taken by someone else. Your other choices are kept.');
+  await sees(bob, 'Your choice (1)');
+  await ada.getByRole('button', { name: 'Give them back' }).click();
+  await sees(ada, 'Your seats were given back.');
+  nothingSaid();
+});
+
+test('a visitor in line sees the operator pause with words, resume, and then their turn', { timeout: 120_000 }, async () => {
+  const event = await eventNamed('Lanterns'), operator = await person({ width: 1440, height: 1000 }), visitor = await person({ width: 420, height: 860 });
+  await operator.goto(`${url}/console`);
+  await operator.getByLabel('Admin token').fill(token);
+  await operator.getByRole('button', { name: 'Sign in' }).click();
+  await operator.getByRole('button', { name: new RegExp(event.name) }).click();
+  await operator.getByRole('heading', { level: 1, name: event.name }).waitFor();
+  await operator.getByRole('button', { name: 'Pause …' }).click();
+  await operator.getByLabel('What waiting people read').fill('A short pause for the sound check.');
+  await operator.getByRole('button', { name: 'Pause', exact: true }).click();
+  await sees(operator, 'The line is paused.');
+
+  await visitor.goto(`${url}/queue/${event.id}`);
+  await sees(visitor, 'The line is paused');
+  await sees(visitor, 'A short pause for the sound check.');
+  await sees(visitor, 'Live');
+  await picture(visitor, 'queue');
+  await visitor.reload();
+  await sees(visitor, 'You are next');
+  assert.deepEqual(await violations(visitor), []);
+  await operator.locator('.rooms [aria-current]').getByText('1 waiting').waitFor();
+  await operator.locator('.uplot').first().waitFor();
+  assert.deepEqual(await violations(operator), []);
+  await picture(operator, 'console');
+
+  await operator.getByRole('button', { name: 'Resume' }).click();
+  await visitor.getByRole('button', { name: 'Enter the shop' }).waitFor();
+  await operator.getByRole('spinbutton', { name: 'Let in per minute' }).fill('120');
+  await operator.getByRole('button', { name: 'Apply' }).click();
+  await sees(operator, 'The new throttle applies.');
+  await operator.getByRole('button', { name: 'Undo' }).click();
+  await sees(operator, 'The earlier throttle is back.');
+  await operator.getByRole('button', { name: 'Audit log' }).click();
+  await sees(operator, 'room.pause');
+  nothingSaid();
+});
+
+test('an operator finds an order and gives the money back', { timeout: 120_000 }, async () => {
+  const operator = await person();
+  await operator.goto(`${url}/console`);
+  await operator.getByLabel('Admin token').fill(token);
+  await operator.getByRole('button', { name: 'Sign in' }).click();
+  await operator.getByRole('button', { name: 'Orders' }).click();
+  await operator.getByRole('searchbox').fill('ada@example.com');
+  await operator.getByRole('button', { name: 'Search' }).click();
+  const row = operator.getByRole('row', { name: /Ada Example/ });
+  await row.getByRole('button', { name: 'Refund …' }).click();
+  await operator.getByLabel(/Reason/).fill('Changed plans');
+  await operator.getByRole('button', { name: 'Refund', exact: true }).click();
+  await sees(operator, /^Refund of/);
+  await row.getByText('refunded').waitFor();
+  nothingSaid();
+});
