@@ -117,8 +117,11 @@ func TestRoomWrappersKeepTheirContracts(t *testing.T) {
 			return err
 		},
 		"room_message.lua": func(ctx context.Context, r *recorder) error { _, err := RoomMessage(ctx, r, event, "hi"); return err },
-		"room_shop.lua":    func(ctx context.Context, r *recorder) error { _, err := RoomShop(ctx, r, event, time.Second, 7); return err },
-		"room_stats.lua":   func(ctx context.Context, r *recorder) error { return RoomStats(ctx, r, event).Err() },
+		"room_shop.lua": func(ctx context.Context, r *recorder) error {
+			_, err := RoomShop(ctx, r, event, time.Second, 7)
+			return err
+		},
+		"room_stats.lua": func(ctx context.Context, r *recorder) error { return RoomStats(ctx, r, event).Err() },
 	}
 	files, err := sources.ReadDir(".")
 	if err != nil {

@@ -109,21 +109,21 @@ func (s *Service) tick(ctx context.Context, event string) error {
 		start := time.Now() // the real duration, whatever clock the domain has
 		// Not cut short by the end of Run: who is admitted must be noted.
 		t, err := s.Store.Admit(context.WithoutCancel(ctx), event, s.Options.Tick/2)
-		if fault.Is(err, fault.NotFound) && s.Archive != nil {
-			return s.rebuild(ctx, event)
-		}
 		if err != nil {
+			if fault.Is(err, fault.NotFound) && s.Archive != nil {
+				return s.rebuild(ctx, event)
+			}
 			return err
 		}
 		s.metrics.ticked(event, t, time.Since(start))
 		if t.Admitted > 0 {
 			s.admitted(Admission{Event: event, At: t.At, Count: t.Admitted, Cursor: t.Cursor})
 		}
-		if !t.Moving || ctx.Err() != nil {
-			break
+		if !t.Moving {
+			return nil
 		}
 	}
-	return nil
+	return nil // the rest of the lobby moves with the next tick
 }
 
 // admitted notes admissions for the log and the metrics.

@@ -3,7 +3,6 @@ package waitroom_test
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
 	"slices"
 	"sync"
@@ -115,7 +114,7 @@ func newDoor(t testing.TB, s waitroom.Settings, o waitroom.Options) *door {
 	var err error
 	d.Service, err = waitroom.New(waitroom.Deps{
 		Store: redisstore.New(rdb).WithOptions(redisstore.Options{Timeout: time.Second}), Archive: d.archive, Keys: d.keys, Now: time.Now,
-		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)), Registerer: prometheus.NewRegistry(), Options: o,
+		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(), Options: o,
 	})
 	if err != nil {
 		t.Fatal(err)

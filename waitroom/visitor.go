@@ -120,7 +120,10 @@ func appendOptional(dst []byte, s *string) []byte {
 func appendText(dst []byte, s string) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
-			text, _ := json.Marshal(s) // a string: cannot fail
+			text, err := json.Marshal(s)
+			if err != nil {
+				panic(err) // a string can always be encoded
+			}
 			return append(dst, text...)
 		}
 	}

@@ -119,7 +119,8 @@ func makeHub(rooms *waitroom.Service, keys *pass.KeySet, log *slog.Logger, now f
 			WriteBufferSize: 1024,
 			WriteBufferPool: &sync.Pool{},
 			Subprotocols:    []string{subprotocol},
-			CheckOrigin:     func(*http.Request) bool { return true }, // decided by the route
+			CheckOrigin:     func(*http.Request) bool { return true },                // decided by the route
+			Error:           func(http.ResponseWriter, *http.Request, int, error) {}, // serve returns it
 		},
 		wake: make(chan struct{}, 1), crowds: make(map[string]*crowd), peers: make(map[*peer]struct{}), farew: make(chan struct{}, 64),
 		pushes: prometheus.NewCounter(prometheus.CounterOpts{
@@ -293,7 +294,10 @@ func (h *Hub) serve(c *gin.Context, event, visitor string, originOK bool) error 
 	ws, err := h.upgrader.Upgrade(c.Writer, c.Request, nil)
 	if err != nil {
 		h.forget(p)
-		return nil // Upgrade has answered
+		if bad, ok := errors.AsType[websocket.HandshakeError](err); ok {
+			return fault.Wrap(bad, fault.Invalid, "this is not a valid WebSocket handshake")
+		}
+		return nil //nolint:nilerr // the connection is gone, there is nobody to tell
 	}
 	if h.ready(p, ws) {
 		code = closeReconnect

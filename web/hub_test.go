@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -55,7 +54,7 @@ func newHall(t testing.TB, change func(*hubOptions)) *hall {
 	t.Cleanup(h.redis.Close)
 	rdb := redis.NewClient(&redis.Options{Addr: h.redis.Addr(), ContextTimeoutEnabled: true, MaxRetries: -1})
 	t.Cleanup(func() { _ = rdb.Close() })
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	var err error
 	h.rooms, err = waitroom.New(waitroom.Deps{
 		Store: redisstore.New(rdb).WithOptions(redisstore.Options{Timeout: time.Second}), Keys: h.keys, Now: time.Now, Logger: log,

@@ -38,7 +38,7 @@ func newEntrance(t testing.TB, options waitroom.Options) *entrance {
 	e := &entrance{t: t, keys: pass.Generate(), redis: miniredis.RunT(t)}
 	rdb := redis.NewClient(&redis.Options{Addr: e.redis.Addr(), ContextTimeoutEnabled: true, MaxRetries: -1, DialerRetries: 1})
 	t.Cleanup(func() { _ = rdb.Close() })
-	log := slog.New(slog.NewTextHandler(io.Discard, nil))
+	log := slog.New(slog.DiscardHandler)
 	options.Tick, options.ShopGrace = 5*time.Millisecond, time.Hour
 	var err error
 	e.rooms, err = waitroom.New(waitroom.Deps{
@@ -249,6 +249,7 @@ func TestRoomRefusals(t *testing.T) {
 		{"no bearer", "GET", roomPath + "/me", "", []string{"Authorization", "Basic eDp5"}, 401, "unauthorized"},
 		{"wrong method", "PUT", roomPath + "/me", "", nil, 405, ""},
 		{"page of another site", "POST", roomPath + "/join", "{}", []string{"Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site"}, 403, "forbidden"},
+		{"a bad handshake", "GET", roomPath + "/ws", "", []string{"Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "12", "Authorization", token}, 400, "invalid-request"},
 		{"no WebSocket", "GET", roomPath + "/ws", "", nil, 400, "invalid-request"},
 	} {
 		a := e.do(c.method, c.path, c.body, c.headers...)

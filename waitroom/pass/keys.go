@@ -74,14 +74,22 @@ func newKeySet(seeds [][]byte) *KeySet {
 		private := ed25519.NewKeyFromSeed(seed)
 		public := private.Public().(ed25519.PublicKey)
 		j := jwk{Curve: "Ed25519", Type: "OKP", X: base64.RawURLEncoding.EncodeToString(public)}
-		canonical, _ := json.Marshal(j) // three strings: cannot fail
-		sum := sha256.Sum256(canonical)
+		sum := sha256.Sum256(mustJSON(j))
 		id := base64.RawURLEncoding.EncodeToString(sum[:])
 		k.keys = append(k.keys, key{id: id, private: private, public: public})
 		set.Keys = append(set.Keys, published{jwk: j, ID: id, Use: "sig", Algorithm: "EdDSA"})
 	}
-	k.jwks, _ = json.Marshal(set)
+	k.jwks = mustJSON(set)
 	return k
+}
+
+// mustJSON encodes what is made of strings alone.
+func mustJSON(v any) []byte {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("pass: %v", err))
+	}
+	return text
 }
 
 // Secret returns the seeds in the form ParseKeySet reads. Keep it secret.

@@ -25,7 +25,7 @@ type kind string
 
 const (
 	visitorKind kind = "onsale-visitor+jwt"
-	passKind    kind = "onsale-pass+jwt"
+	passKind    kind = "onsale-pass+jwt" //nolint:gosec // the name of a kind, not a credential
 	receiptKind kind = "onsale-receipt+jwt"
 	orderKind   kind = "onsale-order+jwt"
 )

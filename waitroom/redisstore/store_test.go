@@ -2,6 +2,7 @@ package redisstore_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -14,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"onsale/internal/fault"
+	"onsale/internal/stack"
 	"onsale/internal/stack/stacktest"
 	"onsale/lua"
 	"onsale/waitroom"
@@ -27,11 +29,11 @@ func TestMain(m *testing.M) {
 
 // servers are what the conformance suite runs on.
 var servers = []struct {
-	name   string
-	client func(t testing.TB) redis.UniversalClient
+	name  string
+	start func(t testing.TB) *stack.Redis
 }{
-	{"miniredis", func(t testing.TB) redis.UniversalClient { return client(t, stacktest.Miniredis(t).URL()) }},
-	{"redis", func(t testing.TB) redis.UniversalClient { return client(t, stacktest.Redis(t).URL()) }},
+	{"miniredis", stacktest.Miniredis},
+	{"redis", stacktest.Redis},
 }
 
 func client(t testing.TB, url string) redis.UniversalClient {
@@ -523,8 +525,8 @@ var conformance = []struct {
 		}
 		err := try("fourth", "x", 0)
 		wantFault(t, err, fault.TooMany)
-		if f := err.(*fault.Error); f.RetryAfter <= 0 || f.RetryAfter > time.Minute {
-			t.Errorf("retry after %v", f.RetryAfter)
+		if f, ok := errors.AsType[*fault.Error](err); !ok || f.RetryAfter <= 0 || f.RetryAfter > time.Minute {
+			t.Errorf("when to come back: %v", err)
 		}
 		if err := try("visitor0001", "x", 0); err != nil {
 			t.Errorf("somebody known is refused: %v", err)
@@ -801,9 +803,10 @@ var conformance = []struct {
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			_ = r.News(ctx, func(n waitroom.News) {
-				if n.Event == "" {
+				switch n.Event {
+				case "":
 					once.Do(func() { close(ready) })
-				} else if n.Event == r.event {
+				case r.event:
 					heard <- n
 				}
 			})
@@ -844,7 +847,7 @@ func TestConformance(t *testing.T) {
 	for _, server := range servers {
 		t.Run(server.name, func(t *testing.T) {
 			t.Parallel()
-			rdb := server.client(t)
+			rdb := client(t, server.start(t).URL())
 			for _, c := range conformance {
 				t.Run(c.name, func(t *testing.T) { c.test(t, rdb) })
 			}
