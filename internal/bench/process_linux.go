@@ -1,0 +1,36 @@
+package bench
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"syscall"
+)
+
+// childAttributes puts a child into a process group of its own, so that Ctrl-C
+// reaches only the bench, and ends it when the bench dies.
+func childAttributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+}
+
+// residentMemory returns the bytes of physical memory that a process uses.
+func residentMemory(pid int) (int64, error) {
+	content, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return 0, err
+	}
+	for line := range bytes.Lines(content) {
+		value, ok := bytes.CutPrefix(line, []byte("VmRSS:"))
+		if !ok {
+			continue
+		}
+		kilobytes, err := strconv.ParseInt(string(bytes.TrimSpace(bytes.TrimSuffix(bytes.TrimSpace(value), []byte("kB")))), 10, 64)
+		if err != nil {
+			return 0, fmt.Errorf("memory of process %d: %w", pid, err)
+		}
+		return kilobytes << 10, nil
+	}
+	return 0, errors.New("the system does not tell the memory of a process")
+}
