@@ -2,9 +2,7 @@ package checkout_test
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"strconv"
 	"sync"
 	"testing"
 	"time"
@@ -252,7 +250,7 @@ func (h *house) payment(o checkout.Order) (ours, theirs string) {
 		query[string](h, `select coalesce((select status from sandbox_payments where id = $1), 'unknown')`, id)
 }
 
-// byte returns the live state of a ticket.
+// live returns the live state of a ticket.
 func (h *house) live(ordinal int) string {
 	h.t.Helper()
 	s, err := h.rdb.GetRange(h.t.Context(), lua.StatusKey(h.event), int64(ordinal), int64(ordinal)).Result()
@@ -288,5 +286,3 @@ func (h *house) checkInvariants() {
 		}
 	}
 }
-
-func ordinalName(n int) string { return fmt.Sprintf("ordinal %s", strconv.Itoa(n)) }

@@ -2,6 +2,7 @@ package checkout
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"onsale/catalog"
@@ -36,12 +37,7 @@ var transitions = map[OrderStatus][]OrderStatus{
 
 // MayBecome reports whether an order in status from may go to status to.
 func (from OrderStatus) MayBecome(to OrderStatus) bool {
-	for _, t := range transitions[from] {
-		if t == to {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(transitions[from], to)
 }
 
 // Terminal reports whether nothing happens to the order by itself any more.

@@ -101,7 +101,7 @@ func TestRedisForgetsHolds(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	ctx := t.Context()
-	first, second := h.admit(time.Minute), h.admit(time.Minute)
+	first := h.admit(time.Minute)
 	mine := h.hold(first, 5, 6)
 	o := h.order(first, mine)
 	// Redis loses the event.
@@ -112,7 +112,7 @@ func TestRedisForgetsHolds(t *testing.T) {
 	if err := h.rdb.Del(ctx, keys...).Err(); err != nil {
 		t.Fatal(err)
 	}
-	second = h.admit(time.Minute)
+	second := h.admit(time.Minute)
 	// The rebuilt inventory knows about the open order.
 	_, err = h.Hold(ctx, checkout.HoldRequest{Event: h.event, Visitor: second, Ordinals: []int{6}})
 	if !fault.Is(err, fault.TicketsTaken) {

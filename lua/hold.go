@@ -9,12 +9,12 @@ import (
 )
 
 var (
-	holdScript       = load("hold.lua")
-	holdChangeScript = load("hold_change.lua")
+	holdScript        = load("hold.lua")
+	holdChangeScript  = load("hold_change.lua")
 	holdReleaseScript = load("hold_release.lua")
-	holdSweepScript  = load("hold_sweep.lua")
-	settleScript     = load("inventory_settle.lua")
-	inventoryScript  = load("inventory_load.lua")
+	holdSweepScript   = load("hold_sweep.lua")
+	settleScript      = load("inventory_settle.lua")
+	inventoryScript   = load("inventory_load.lua")
 )
 
 // HoldCode is the first integer a hold script returns.

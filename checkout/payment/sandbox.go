@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -46,12 +47,10 @@ func (g *Sandbox) Name() string { return "sandbox" }
 
 // CheckMethod implements Gateway.
 func (g *Sandbox) CheckMethod(method string) error {
-	for _, m := range Methods {
-		if m == method {
-			return nil
-		}
+	if !slices.Contains(Methods, method) {
+		return ErrUnknownMethod
 	}
-	return ErrUnknownMethod
+	return nil
 }
 
 // ActionPath is where the buyer's browser goes for tok_requires_action.

@@ -163,5 +163,5 @@ type retry struct{}
 // NextRetry implements river.ClientRetryPolicy.
 func (retry) NextRetry(job *rivertype.JobRow) time.Time {
 	wait := min(time.Second<<min(len(job.Errors), 20), retryMost)
-	return time.Now().Add(wait + time.Duration(rand.Int64N(int64(wait)/5+1))) //nolint:gosec // jitter needs no secret
+	return time.Now().Add(wait + time.Duration(rand.Int64N(int64(wait)/5+1)))
 }

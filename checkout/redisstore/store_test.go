@@ -16,6 +16,7 @@ import (
 	"onsale/checkout"
 	"onsale/checkout/redisstore"
 	"onsale/internal/fault"
+	"onsale/internal/stack"
 	"onsale/internal/stack/stacktest"
 	"onsale/lua"
 	"onsale/waitroom/pass"
@@ -24,13 +25,13 @@ import (
 // Every test of this file runs on a real Redis and on miniredis.
 func onBoth(t *testing.T, test func(t *testing.T, rdb redis.UniversalClient)) {
 	t.Helper()
-	for name, url := range map[string]func(testing.TB) string{
-		"redis":     func(t testing.TB) string { return stacktest.Redis(t).URL() },
-		"miniredis": func(t testing.TB) string { return stacktest.Miniredis(t).URL() },
+	for name, server := range map[string]func(testing.TB) *stack.Redis{
+		"redis":     stacktest.Redis,
+		"miniredis": stacktest.Miniredis,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			o, err := redis.ParseURL(url(t))
+			o, err := redis.ParseURL(server(t).URL())
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -268,7 +268,7 @@ func (a *App) heartbeat(ctx context.Context) error {
 func (a *App) runJobs(ctx context.Context) error {
 	for ctx.Err() == nil {
 		err := a.jobs.Run(ctx)
-		if err == nil || ctx.Err() != nil {
+		if err == nil {
 			return nil
 		}
 		a.log.WarnContext(ctx, "jobs cannot start yet", slog.Any("error", err))

@@ -14,8 +14,14 @@ import (
 	"onsale/lua"
 )
 
-// short makes what happens by itself happen within the test.
-var short = []string{"ONSALE_CHECKOUT_PAY_WITHIN=20s", "ONSALE_CHECKOUT_HOLD_TTL=20s"}
+// within makes what happens by itself happen within the test, and leaves a
+// buyer who returns the time to pay.
+func within(returns bool) []string {
+	if returns {
+		return []string{"ONSALE_CHECKOUT_PAY_WITHIN=2m", "ONSALE_CHECKOUT_HOLD_TTL=2m"}
+	}
+	return []string{"ONSALE_CHECKOUT_PAY_WITHIN=20s", "ONSALE_CHECKOUT_HOLD_TTL=20s"}
+}
 
 // TestCrashAtEachStep kills the program right after each step of a purchase and
 // starts it again: once with a buyer who comes back and asks again, once with
@@ -28,7 +34,7 @@ func TestCrashAtEachStep(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/buyer returns=%t", step, returns), func(t *testing.T) {
 				t.Parallel()
 				s := newSite(t, stacktest.Redis(t).URL(), stacktest.Database(t, migrate))
-				first := s.start(t, append(short, "ONSALE_CRASH_AT="+step)...)
+				first := s.start(t, append(within(returns), "ONSALE_CRASH_AT="+step)...)
 				event := first.event(10, nil)
 				visitor := first.join(event)
 				pass := first.enter(event, visitor)
@@ -42,7 +48,7 @@ func TestCrashAtEachStep(t *testing.T) {
 					_, _ = first.try("POST", "/v1/orders/"+order+"/pay", pass, payKey, map[string]any{"method": "tok_ok"})
 				}
 				first.wait() // it kills itself
-				second := s.start(t, short...)
+				second := s.start(t, within(returns)...)
 
 				if returns {
 					buyAgain(t, second, pass, hold, orderKey, payKey)

@@ -107,7 +107,7 @@ func (s *site) start(t *testing.T, settings ...string) *node {
 	}
 	addr := freeAddr(t)
 	n := &node{t: t, url: "http://" + addr, done: make(chan error, 1), log: &bytes.Buffer{}, mu: &sync.Mutex{}}
-	n.cmd = exec.Command(path, "serve") //nolint:noctx // ended by the test's cleanup
+	n.cmd = exec.Command(path, "serve")
 	n.cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(),
 		"ONSALE_ADDR=" + addr, "ONSALE_REDIS_URL=" + s.redis, "ONSALE_DATABASE_URL=" + s.postgres,
@@ -136,7 +136,7 @@ func (s *site) start(t *testing.T, settings ...string) *node {
 			t.Fatalf("the node ended: %v\n%s", err, n.logged())
 		default:
 		}
-		r, err := http.Get(n.url + "/healthz") //nolint:noctx // loopback
+		r, err := http.Get(n.url + "/healthz")
 		if err != nil {
 			return false
 		}
