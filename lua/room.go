@@ -93,6 +93,33 @@ const (
 	JoinedRestored = 2
 )
 
+// RoomCall is one run of a script about one visitor: alone by Run, or queued in
+// a pipeline and read with Read.
+type RoomCall struct {
+	script *redis.Script
+	keys   []string
+	args   []any
+}
+
+// Run runs the script now.
+func (c RoomCall) Run(ctx context.Context, rdb redis.Scripter) (RoomReply, error) {
+	return roomReply(c.script.Run(ctx, rdb, c.keys, c.args...))
+}
+
+// Queue adds the run to a pipeline.
+func (c RoomCall) Queue(ctx context.Context, pipe redis.Pipeliner) *redis.Cmd {
+	return c.script.EvalSha(ctx, pipe, c.keys, c.args...)
+}
+
+// Read returns what a queued run answered, or runs the script after all if the
+// server had not seen it.
+func (c RoomCall) Read(ctx context.Context, rdb redis.Scripter, queued *redis.Cmd) (RoomReply, error) {
+	if redis.HasErrorPrefix(queued.Err(), "NOSCRIPT") {
+		return c.Run(ctx, rdb)
+	}
+	return roomReply(queued)
+}
+
 func roomReply(cmd *redis.Cmd) (RoomReply, error) {
 	n, err := cmd.Int64Slice()
 	if err != nil {
@@ -120,34 +147,36 @@ type RoomJoinInput struct {
 	Place, Epoch   int64  // of a verified receipt; 0 without one
 }
 
-// RoomJoin runs room_join.lua.
-func RoomJoin(ctx context.Context, rdb redis.Scripter, in RoomJoinInput) (RoomReply, error) {
+// RoomJoin is a run of room_join.lua.
+func RoomJoin(in RoomJoinInput) RoomCall {
 	fresh := "0"
 	if in.Fresh {
 		fresh = "1"
 	}
-	return roomReply(roomJoin.Run(ctx, rdb, append(roomKeys(in.Event), JoinsKey(in.Event, in.Address)),
-		RoomChannel(in.Event), in.Visitor, in.PerAddress, in.Place, in.Epoch, fresh))
+	return RoomCall{
+		roomJoin, append(roomKeys(in.Event), JoinsKey(in.Event, in.Address)),
+		[]any{RoomChannel(in.Event), in.Visitor, in.PerAddress, in.Place, in.Epoch, fresh},
+	}
 }
 
-// RoomMe runs room_me.lua.
-func RoomMe(ctx context.Context, rdb redis.Scripter, event, visitor string) (RoomReply, error) {
-	return roomReply(roomMe.Run(ctx, rdb, roomKeys(event), RoomChannel(event), visitor))
+// RoomMe is a run of room_me.lua.
+func RoomMe(event, visitor string) RoomCall {
+	return RoomCall{roomMe, roomKeys(event), []any{RoomChannel(event), visitor}}
 }
 
-// RoomClaim runs room_claim.lua.
-func RoomClaim(ctx context.Context, rdb redis.Scripter, event, visitor string) (RoomReply, error) {
-	return roomReply(roomClaim.Run(ctx, rdb, roomKeys(event), RoomChannel(event), visitor))
+// RoomClaim is a run of room_claim.lua.
+func RoomClaim(event, visitor string) RoomCall {
+	return RoomCall{roomClaim, roomKeys(event), []any{RoomChannel(event), visitor}}
 }
 
-// RoomLeave runs room_end.lua for a visitor who leaves.
-func RoomLeave(ctx context.Context, rdb redis.Scripter, event, visitor string) (RoomReply, error) {
-	return roomReply(roomEnd.Run(ctx, rdb, roomKeys(event), RoomChannel(event), visitor, "l"))
+// RoomLeave is a run of room_end.lua for a visitor who leaves.
+func RoomLeave(event, visitor string) RoomCall {
+	return RoomCall{roomEnd, roomKeys(event), []any{RoomChannel(event), visitor, "l"}}
 }
 
-// RoomFinish runs room_end.lua for a visitor who is done.
-func RoomFinish(ctx context.Context, rdb redis.Scripter, event, visitor string) (RoomReply, error) {
-	return roomReply(roomEnd.Run(ctx, rdb, roomKeys(event), RoomChannel(event), visitor, "d"))
+// RoomFinish is a run of room_end.lua for a visitor who is done.
+func RoomFinish(event, visitor string) RoomCall {
+	return RoomCall{roomEnd, roomKeys(event), []any{RoomChannel(event), visitor, "d"}}
 }
 
 // RoomTick is what one run of room_admit.lua did and left.

@@ -94,16 +94,16 @@ func TestRoomWrappersKeepTheirContracts(t *testing.T) {
 	const event = "e1"
 	calls := map[string]func(context.Context, *recorder) error{
 		"room_join.lua": func(ctx context.Context, r *recorder) error {
-			_, err := RoomJoin(ctx, r, RoomJoinInput{Event: event, Visitor: "v", Address: "a", PerAddress: 3, Place: 4, Epoch: 5, Fresh: true})
+			_, err := RoomJoin(RoomJoinInput{Event: event, Visitor: "v", Address: "a", PerAddress: 3, Place: 4, Epoch: 5, Fresh: true}).Run(ctx, r)
 			return err
 		},
 		"room_admit.lua": func(ctx context.Context, r *recorder) error {
 			_, err := RoomAdmit(ctx, r, event, time.Second, 500, 1000)
 			return err
 		},
-		"room_me.lua":    func(ctx context.Context, r *recorder) error { _, err := RoomMe(ctx, r, event, "v"); return err },
-		"room_claim.lua": func(ctx context.Context, r *recorder) error { _, err := RoomClaim(ctx, r, event, "v"); return err },
-		"room_end.lua":   func(ctx context.Context, r *recorder) error { _, err := RoomLeave(ctx, r, event, "v"); return err },
+		"room_me.lua":    func(ctx context.Context, r *recorder) error { _, err := RoomMe(event, "v").Run(ctx, r); return err },
+		"room_claim.lua": func(ctx context.Context, r *recorder) error { _, err := RoomClaim(event, "v").Run(ctx, r); return err },
+		"room_end.lua":   func(ctx context.Context, r *recorder) error { _, err := RoomLeave(event, "v").Run(ctx, r); return err },
 		"room_seed.lua": func(ctx context.Context, r *recorder) error {
 			_, err := RoomSeed(ctx, r, event, time.Second, "name", "n")
 			return err

@@ -25,8 +25,9 @@ type Options struct {
 
 // Store keeps rooms in Redis. It is safe for concurrent use.
 type Store struct {
-	rdb redis.UniversalClient
-	o   Options
+	rdb  redis.UniversalClient
+	o    Options
+	pool *gatherer
 }
 
 var _ waitroom.Store = (*Store)(nil)
@@ -48,7 +49,7 @@ func (s *Store) WithOptions(o Options) *Store {
 	if o.Move <= 0 {
 		o.Move = 5000
 	}
-	return &Store{rdb: s.rdb, o: o}
+	return &Store{rdb: s.rdb, o: o, pool: &gatherer{}}
 }
 
 func (s *Store) deadline(ctx context.Context) (context.Context, context.CancelFunc) {
@@ -280,14 +281,11 @@ func answer(caller context.Context, event, id string, r lua.RoomReply, err error
 
 // Join implements waitroom.Store.
 func (s *Store) Join(ctx context.Context, event string, j waitroom.Join) (waitroom.Visitor, waitroom.Outcome, error) {
-	caller := ctx
-	ctx, cancel := s.deadline(ctx)
-	defer cancel()
-	r, err := lua.RoomJoin(ctx, s.rdb, lua.RoomJoinInput{
+	r, err := s.gather(ctx, lua.RoomJoin(lua.RoomJoinInput{
 		Event: event, Visitor: j.Visitor, Fresh: j.Fresh, Address: j.Address, PerAddress: j.PerAddress,
 		Place: j.Place, Epoch: j.Epoch,
-	})
-	v, err := answer(caller, event, j.Visitor, r, err)
+	}))
+	v, err := answer(ctx, event, j.Visitor, r, err)
 	if err != nil {
 		return v, 0, err
 	}
@@ -302,32 +300,27 @@ func (s *Store) Join(ctx context.Context, event string, j waitroom.Join) (waitro
 
 // Visitor implements waitroom.Store.
 func (s *Store) Visitor(ctx context.Context, event, id string) (waitroom.Visitor, error) {
-	return s.about(ctx, event, id, lua.RoomMe)
+	return s.about(ctx, event, id, lua.RoomMe(event, id))
 }
 
 // Claim implements waitroom.Store.
 func (s *Store) Claim(ctx context.Context, event, id string) (waitroom.Visitor, error) {
-	return s.about(ctx, event, id, lua.RoomClaim)
+	return s.about(ctx, event, id, lua.RoomClaim(event, id))
 }
 
 // Leave implements waitroom.Store.
 func (s *Store) Leave(ctx context.Context, event, id string) (waitroom.Visitor, error) {
-	return s.about(ctx, event, id, lua.RoomLeave)
+	return s.about(ctx, event, id, lua.RoomLeave(event, id))
 }
 
 // Finish implements waitroom.Store.
 func (s *Store) Finish(ctx context.Context, event, id string) (waitroom.Visitor, error) {
-	return s.about(ctx, event, id, lua.RoomFinish)
+	return s.about(ctx, event, id, lua.RoomFinish(event, id))
 }
 
-func (s *Store) about(ctx context.Context, event, id string,
-	run func(ctx context.Context, rdb redis.Scripter, event, visitor string) (lua.RoomReply, error),
-) (waitroom.Visitor, error) {
-	caller := ctx
-	ctx, cancel := s.deadline(ctx)
-	defer cancel()
-	r, err := run(ctx, s.rdb, event, id)
-	return answer(caller, event, id, r, err)
+func (s *Store) about(ctx context.Context, event, id string, call lua.RoomCall) (waitroom.Visitor, error) {
+	r, err := s.gather(ctx, call)
+	return answer(ctx, event, id, r, err)
 }
 
 // Admit implements waitroom.Store.

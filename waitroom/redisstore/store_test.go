@@ -867,4 +867,47 @@ func TestScriptsAreSentAgain(t *testing.T) {
 	if v := r.join("b"); v.State != waitroom.Ready {
 		t.Errorf("%+v", v)
 	}
+	if err := rdb.ScriptFlush(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	rush(t, r, 100, func(int) context.Context { return t.Context() })
+	if n := r.now().Joined; n != 102 {
+		t.Errorf("%d joined, want 102", n)
+	}
+}
+
+// rush joins n visitors at the same time; a join may fail only by the end of
+// its own context.
+func rush(t *testing.T, r *room, n int, with func(i int) context.Context) {
+	t.Helper()
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			ctx := with(i)
+			_, _, err := r.Join(ctx, r.event, waitroom.Join{Visitor: fmt.Sprintf("rush%04d", i)})
+			if err != nil && (ctx.Err() == nil || !errors.Is(err, context.Canceled)) {
+				t.Errorf("join %d: %v", i, err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// Calls that travel together fail alone: who gives up takes nobody along.
+func TestCallsThatTravelTogether(t *testing.T) {
+	t.Parallel()
+	r := newRoom(t, client(t, stacktest.Redis(t).URL()), wide(), redisstore.Options{})
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	rush(t, r, 400, func(i int) context.Context {
+		if i%3 == 0 {
+			return gone
+		}
+		return t.Context()
+	})
+	for i := range 400 {
+		if i%3 != 0 {
+			r.wantState(fmt.Sprintf("rush%04d", i), waitroom.Waiting)
+		}
+	}
 }
