@@ -18,8 +18,11 @@ import (
 // problemBase is what a problem's type starts with; the code follows.
 const problemBase = "https://onsale.example/problems/"
 
-// methodNotAllowed is a fault that only HTTP knows.
-const methodNotAllowed fault.Code = "method-not-allowed"
+// Faults that only HTTP knows.
+const (
+	methodNotAllowed fault.Code = "method-not-allowed"
+	upgradeRequired  fault.Code = "upgrade-required" // the address speaks WebSocket only
+)
 
 // kinds is the one table from fault codes to HTTP: status and title.
 var kinds = map[fault.Code]struct {
@@ -48,6 +51,7 @@ var kinds = map[fault.Code]struct {
 	fault.Unavailable:        {http.StatusServiceUnavailable, "Temporarily unavailable"},
 	fault.GatewayUnavailable: {http.StatusServiceUnavailable, "The payment gateway is unavailable"},
 	methodNotAllowed:         {http.StatusMethodNotAllowed, "Method not allowed"},
+	upgradeRequired:          {http.StatusUpgradeRequired, "This address speaks WebSocket"},
 	fault.Internal:           {http.StatusInternalServerError, "Something went wrong"},
 }
 

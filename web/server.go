@@ -76,6 +76,7 @@ type Server struct {
 	live    *liveHub
 	admin   *adminHub
 	pages   *pages
+	api     *apiDocument
 	metrics *metrics
 	origins map[string]bool
 	secure  bool // cookies only over TLS
@@ -118,6 +119,9 @@ func New(d Deps) (*Server, error) {
 	if s.pages, err = loadPages(d.UI); err != nil {
 		return nil, err
 	}
+	if s.api, err = loadAPI(); err != nil {
+		return nil, err
+	}
 	s.engine.HandleMethodNotAllowed = true
 	s.engine.UseRawPath = false
 	s.engine.RedirectTrailingSlash = false
@@ -128,7 +132,7 @@ func New(d Deps) (*Server, error) {
 	if err := s.engine.SetTrustedProxies(proxies); err != nil {
 		return nil, err
 	}
-	s.engine.Use(s.requestID, s.observe, s.recover, s.headers, s.limits, s.sameOrigin)
+	s.engine.Use(s.requestID, s.observe, s.recover, s.headers, s.limits, s.sameOrigin, s.knownQueries)
 	s.engine.NoRoute(s.noRoute)
 	s.engine.NoMethod(s.noMethod)
 	s.routes()

@@ -13,6 +13,8 @@ import (
 func (s *Server) systemRoutes(r gin.IRouter) {
 	r.GET("/healthz", func(c *gin.Context) { private(c, http.StatusOK, gin.H{"status": "ok"}) })
 	r.GET("/readyz", s.readyz)
+	r.GET("/openapi.json", s.openapiJSON)
+	r.GET("/docs", s.docsHTML)
 	if s.Gatherer != nil {
 		r.GET("/metrics", gin.WrapH(promhttp.HandlerFor(s.Gatherer, promhttp.HandlerOpts{})))
 	}
