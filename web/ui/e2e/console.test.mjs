@@ -61,7 +61,7 @@ test('the throttle shows its effect before it applies, sends only what changed, 
     await sees(page, 'Some numbers are out of range.');
     await page.getByRole('spinbutton', { name: 'Let in per minute' }).fill('900');
     await sees(page, 'After applying');
-    await sees(page, 'most shoppers');
+    await sees(page, 'the cap on shoppers');
     await accessible(page, 'preview');
     assert.deepEqual(sent, []);
     await page.getByRole('button', { name: 'Apply' }).click();

@@ -53,9 +53,11 @@ export class Stage {
 
 /** No violation in light, dark and forced colours. */
 export async function accessible(page, what) {
-  for (const scheme of ['light', 'dark']) {
-    await page.emulateMedia({ colorScheme: scheme });
-    assert.deepEqual(await violations(page), [], `${what}, ${scheme}`);
+  // From dark to forced colours at once, Chromium would keep some of the dark ones.
+  const looks = { light: { colorScheme: 'light' }, 'forced colours': { forcedColors: 'active' }, dark: { colorScheme: 'dark', forcedColors: 'none' } };
+  for (const [look, media] of Object.entries(looks)) {
+    await page.emulateMedia(media);
+    assert.deepEqual(await violations(page), [], `${what}, ${look}`);
   }
   await page.emulateMedia({ colorScheme: 'light' });
 }

@@ -135,6 +135,7 @@ export class Feed {
     } catch {
       next = backoff(4, 0);
     }
+    clearTimeout(this.pollTimer);
     if (this.state === 'polling') this.pollTimer = setTimeout(() => void this.poll(), next);
   }
 }

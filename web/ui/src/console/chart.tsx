@@ -23,7 +23,7 @@ export default function Chart({ title, times, lines, unit = '' }: { title: strin
         axes: [{ ...axis, space: 70, values: (_u, ticks) => ticks.map((t) => dateText(new Date(t * 1000).toISOString(), { timeStyle: 'short' })) }, { ...axis, size: 52, values: (_u, ticks) => ticks.map((t) => (t >= 10_000 ? `${t / 1000}k` : String(t))) }],
         series: [{}, ...lines.map((l) => {
           const colour = v(l.colour);
-          return { stroke: colour, width: 2, points: { show: false }, ...(l.dashed && { dash: [6, 5], width: 1.5 }), ...(l.fill && { fill: `${colour}22` }) };
+          return { stroke: colour, width: 2, points: { show: false }, ...(l.dashed && { dash: [6, 5], width: 1.5 }), ...(l.fill && { fill: `color-mix(in srgb, ${colour} 14%, transparent)` }) };
         })],
       }, data, box.current!);
     };

@@ -131,18 +131,22 @@ function Actions({ r }: { r: AdminRoom }): VNode {
 
 /** The message of the room, for people in line. */
 function Words({ r }: { r: AdminRoom }): VNode {
-  const text = useSignal(r.message ?? '');
+  const draft = useSignal<string | null>(null), text = draft.value ?? r.message ?? '';
+  const say = (words: string): void => {
+    void act(words ? 'Everyone waiting reads your message now.' : 'The message is gone.', () => roomAction(live.token.value, r.event, 'message', words))
+      .then((ok) => { if (ok) draft.value = null; });
+  };
   return (
     <form class="card panel stack" onSubmit={(e) => {
       e.preventDefault();
-      void act(text.value.trim() ? 'Everyone waiting reads your message now.' : 'The message is gone.', () => roomAction(live.token.value, r.event, 'message', text.value.trim()));
+      say(text.trim());
     }}>
       <h2>Message</h2>
-      <label class="field">What people in line read<textarea maxLength={500} value={text.value} onInput={(e) => { text.value = e.currentTarget.value; }} /></label>
+      <label class="field">What people in line read<textarea maxLength={500} value={text} onInput={(e) => { draft.value = e.currentTarget.value; }} /></label>
       {r.message ? <p class="small soft">Shown now: “{r.message}”</p> : <p class="small soft">Nothing is shown now.</p>}
       <div class="row">
         <button>Show it</button>
-        {r.message && <button type="button" class="quiet" onClick={() => { text.value = ''; void act('The message is gone.', () => roomAction(live.token.value, r.event, 'message', '')); }}>Remove it</button>}
+        {r.message && <button type="button" class="quiet" onClick={() => say('')}>Remove it</button>}
       </div>
     </form>
   );
@@ -187,10 +191,11 @@ function ThrottleForm({ r }: { r: AdminRoom }): VNode {
           <tbody>
             <tr><th scope="row">The line is through in</th><td>{drain(now.drainMinutes)}</td>{dirty.value && <td><strong>{drain(next.drainMinutes)}</strong></td>}</tr>
             <tr><th scope="row">People shopping, about</th><td>{number(now.shoppers)}</td>{dirty.value && <td><strong>{number(next.shoppers)}</strong></td>}</tr>
-            <tr><th scope="row">Held back by</th><td>{now.limit === 'cap' ? 'most shoppers' : 'the rate'}</td>{dirty.value && <td><strong>{next.limit === 'cap' ? 'most shoppers' : 'the rate'}</strong></td>}</tr>
+            <tr><th scope="row">Held back by</th><td>{now.limit === 'cap' ? 'the cap on shoppers' : 'the rate'}</td>{dirty.value && <td><strong>{next.limit === 'cap' ? 'the cap on shoppers' : 'the rate'}</strong></td>}</tr>
           </tbody>
         </table>
       )}
+      {(r.state !== 'open' || r.reason) && <p class="small soft">The line stands still now: the numbers count from when it moves again.</p>}
       <div class="row">
         <button class="primary" disabled={!dirty.value || wrong}>Apply</button>
         {dirty.value && <button type="button" class="quiet" onClick={() => { dirty.value = false; }}>Discard</button>}
