@@ -171,12 +171,18 @@ func RoomClaim(event, visitor string) RoomCall {
 
 // RoomLeave is a run of room_end.lua for a visitor who leaves.
 func RoomLeave(event, visitor string) RoomCall {
-	return RoomCall{roomEnd, roomKeys(event), []any{RoomChannel(event), visitor, "l"}}
+	return RoomCall{roomEnd, roomKeys(event), []any{RoomChannel(event), visitor, "l", 0}}
 }
 
 // RoomFinish is a run of room_end.lua for a visitor who is done.
 func RoomFinish(event, visitor string) RoomCall {
-	return RoomCall{roomEnd, roomKeys(event), []any{RoomChannel(event), visitor, "d"}}
+	return RoomCall{roomEnd, roomKeys(event), []any{RoomChannel(event), visitor, "d", 0}}
+}
+
+// RoomFinishSoon is a run of room_end.lua for a shopper whose lease is to end
+// after the grace time, unless it ends before.
+func RoomFinishSoon(event, visitor string, grace time.Duration) RoomCall {
+	return RoomCall{roomEnd, roomKeys(event), []any{RoomChannel(event), visitor, "d", max(grace.Milliseconds(), 1)}}
 }
 
 // RoomTick is what one run of room_admit.lua did and left.

@@ -4,22 +4,29 @@
 --   1-5 as in room_prelude
 -- ARGV
 --   1 channel   2 visitor   3 'l' left or 'd' done
+--   4 grace (ms): done ends the lease of a shopper this much later, not at once
 -- RETURNS
 --   the reply of room_prelude; code 1, -1 no such room, -5 unknown visitor
 -- INVARIANTS
 --   A slot is freed once. Leaving ends a wait or a turn and changes nothing
 --   after the end. Done ends a turn, also one whose time ran out meanwhile,
---   and never touches a visitor who waits anew.
+--   and never touches a visitor who waits anew. A grace never makes a lease
+--   longer.
 -- COMPLEXITY
 --   O(log n).
 
-local visitor, letter = ARGV[2], ARGV[3]
+local visitor, letter, grace = ARGV[2], ARGV[3], tonumber(ARGV[4])
 local epoch = tonumber(redis.call('HGET', ROOM, 'epoch') or '0')
 if epoch == 0 then return { -1 } end
 local v = find(visitor)
 if v.state == UNKNOWN then return { -5 } end
 
-if v.letter == 'r' or v.letter == 's' then
+if letter == 'd' and grace > 0 and v.letter == 's' and not v.stale then
+  if v.till <= now + grace then return reply(1, v, visitor, epoch) end
+  v.till = now + grace
+  redis.call('ZADD', ACTIVE, int(v.till), visitor)
+  redis.call('HSET', TURNS, visitor, turn_text('s', v.place, v.admitted, v.claimed, v.till))
+elseif v.letter == 'r' or v.letter == 's' then
   if v.stale and letter == 'l' then letter = v.letter == 'r' and 'x' or 'e' end
   drop(visitor, v, letter)
 elseif letter == 'd' then

@@ -208,11 +208,19 @@ func (s *Service) Leave(ctx context.Context, event, visitor string) (Me, error) 
 	return s.about(ctx, event, visitor, s.Store.Leave)
 }
 
-// Finish frees the slot of a visitor who has bought and has nothing left to do.
-// A visitor who is not shopping any more is no error. It returns
-// fault.Unavailable.
-func (s *Service) Finish(ctx context.Context, event, visitor string) error {
-	_, err := s.Store.Finish(ctx, event, visitor)
+// afterPurchase is how long a buyer who may buy more keeps their slot.
+const afterPurchase = 2 * time.Minute
+
+// Finish frees the slot of a visitor who has bought: at once when they may not
+// buy more, else after two minutes. A visitor who is not shopping any more is no
+// error. It returns fault.Unavailable.
+func (s *Service) Finish(ctx context.Context, event, visitor string, more bool) error {
+	var err error
+	if more {
+		_, err = s.Store.FinishSoon(ctx, event, visitor, afterPurchase)
+	} else {
+		_, err = s.Store.Finish(ctx, event, visitor)
+	}
 	if fault.Is(err, fault.UnknownVisitor) || fault.Is(err, fault.NotFound) {
 		return nil
 	}

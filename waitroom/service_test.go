@@ -209,13 +209,13 @@ func TestJourneyThroughTheRoom(t *testing.T) {
 	if me := d.me(id); *me.Pass != *claimed.Pass {
 		t.Error("asking again gives another pass")
 	}
-	if err := d.Finish(ctx, event, id); err != nil {
+	if err := d.Finish(ctx, event, id, false); err != nil {
 		t.Fatal(err)
 	}
 	if me := d.me(id); me.State != waitroom.Done || me.Pass != nil || me.Receipt != nil {
 		t.Errorf("done: %+v", me)
 	}
-	if err := d.Finish(ctx, event, pass.NewVisitor()); err != nil {
+	if err := d.Finish(ctx, event, pass.NewVisitor(), true); err != nil {
 		t.Errorf("finishing a stranger: %v", err)
 	}
 }

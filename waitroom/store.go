@@ -30,6 +30,9 @@ type Store interface {
 	Leave(ctx context.Context, event, visitor string) (Visitor, error)
 	// Finish ends a turn that led to a purchase; fault.UnknownVisitor.
 	Finish(ctx context.Context, event, visitor string) (Visitor, error)
+	// FinishSoon ends a shopper's lease after the grace time, unless it ends
+	// before; fault.UnknownVisitor.
+	FinishSoon(ctx context.Context, event, visitor string, grace time.Duration) (Visitor, error)
 
 	// Admit is one tick: it ends turns whose time is over and admits from the
 	// head of the line what the throttle allows. It does nothing when the last

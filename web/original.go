@@ -142,6 +142,7 @@ func (s *Server) purchaseTicket(c *gin.Context) {
 			return
 		}
 	}
+	s.bought(c, o)
 	status := "pending"
 	switch o.Status {
 	case checkout.Paid, checkout.Fulfilled:

@@ -9,6 +9,7 @@ import (
 	"image/draw"
 	"image/png"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"time"
@@ -211,6 +212,10 @@ func (s *Server) getHold(c *gin.Context) {
 }
 
 func (s *Server) extendHold(c *gin.Context) {
+	if err := noBody(c); err != nil {
+		s.fail(c, err)
+		return
+	}
 	s.hold(c, func(event, visitor, hold string) error {
 		h, err := s.Shop.ExtendHold(c.Request.Context(), event, visitor, hold)
 		if err == nil {
@@ -311,35 +316,47 @@ func (s *Server) order(c *gin.Context) (checkout.Order, error) {
 	if err != nil {
 		return checkout.Order{}, err
 	}
-	token, err := bearer(c)
+	visitor, all, err := s.orderReader(c, name)
 	if err != nil {
 		return checkout.Order{}, err
-	}
-	allowed := s.isAdmin(token)
-	if named, err := s.Keys.Order(token, s.Clock()); err == nil {
-		allowed = named == name
-		if !allowed {
-			return checkout.Order{}, fault.New(fault.Forbidden, "the token is for another order")
-		}
-	}
-	if token == "" && s.cookie(c, visitorCookie) == "" {
-		return checkout.Order{}, fault.New(fault.Unauthorized, "an order is seen with its link, or by whoever made it")
 	}
 	o, err := s.Shop.Order(c.Request.Context(), name)
+	if fault.Is(err, fault.NotFound) || err == nil && !all && visitor != o.Visitor {
+		// One answer for both: ids tell nothing.
+		return checkout.Order{}, fault.New(fault.NotFound, "no such order")
+	}
+	return o, err
+}
+
+// orderReader finds out who asks for an order: a visitor, who sees their own, or
+// somebody who may see this one whoever made it.
+func (s *Server) orderReader(c *gin.Context, order string) (visitor string, all bool, err error) {
+	token, err := bearer(c)
 	if err != nil {
-		return checkout.Order{}, err
+		return "", false, err
 	}
-	if !allowed {
-		who, err := s.visitor(c, o.Event)
-		if err != nil {
-			return checkout.Order{}, err
+	if s.isAdmin(token) {
+		return "", true, nil
+	}
+	if named, err := s.Keys.Order(token, s.Clock()); err == nil {
+		if named != order {
+			return "", false, fault.New(fault.Forbidden, "the token is for another order")
 		}
-		if who != o.Visitor {
-			// The same answer as for an order that does not exist: ids tell nothing.
-			return checkout.Order{}, fault.New(fault.NotFound, "no such order")
+		return "", true, nil
+	}
+	if token != "" { // a pass says who it was made for even after it lapsed
+		if p, err := s.Keys.PassOfAnyEvent(token, time.Unix(1, 0)); err == nil {
+			return p.Visitor, false, nil
 		}
 	}
-	return o, nil
+	visitor, err = s.visitor(c, "")
+	switch {
+	case err != nil:
+		return "", false, fault.Wrap(err, fault.Unauthorized, "the token is not a valid order token, pass or visitor token")
+	case visitor == "":
+		return "", false, fault.New(fault.Unauthorized, "an order is seen with its link, or by whoever made it")
+	}
+	return visitor, false, nil
 }
 
 func (s *Server) getOrder(c *gin.Context) {
@@ -374,7 +391,24 @@ func (s *Server) payOrder(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
+	s.bought(c, o)
 	private(c, http.StatusOK, s.orderView(o))
+}
+
+// bought lets the waiting room know of a sale, so that the buyer's slot in the
+// shop is soon somebody else's.
+func (s *Server) bought(c *gin.Context, o checkout.Order) {
+	if o.Status != checkout.Paid && o.Status != checkout.Fulfilled {
+		return
+	}
+	ctx := c.Request.Context()
+	more := true
+	if e, err := s.Catalog.Event(ctx, o.Event); err == nil {
+		more = len(o.Items) < e.MaxPerBuyer
+	}
+	if err := s.Rooms.Finish(ctx, o.Event, o.Visitor, more); err != nil {
+		s.log.WarnContext(ctx, "a buyer keeps their slot until the lease ends", slog.String("order", o.ID), slog.Any("error", err))
+	}
 }
 
 func (s *Server) cancelOrder(c *gin.Context) {
@@ -427,12 +461,16 @@ func (s *Server) orderTickets(c *gin.Context) {
 
 func (s *Server) ticketQR(c *gin.Context) {
 	o, err := s.order(c)
+	var ticket string
+	if err == nil {
+		ticket, err = id(c, "ticket")
+	}
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
 	for i := range o.Items {
-		if o.Items[i].Ticket != c.Param("ticket") || o.Items[i].Code == "" {
+		if o.Items[i].Ticket != ticket || o.Items[i].Code == "" {
 			continue
 		}
 		picture, err := qrPNG(o.Items[i].Code)

@@ -318,6 +318,11 @@ func (s *Store) Finish(ctx context.Context, event, id string) (waitroom.Visitor,
 	return s.about(ctx, event, id, lua.RoomFinish(event, id))
 }
 
+// FinishSoon implements waitroom.Store.
+func (s *Store) FinishSoon(ctx context.Context, event, id string, grace time.Duration) (waitroom.Visitor, error) {
+	return s.about(ctx, event, id, lua.RoomFinishSoon(event, id, grace))
+}
+
 func (s *Store) about(ctx context.Context, event, id string, call lua.RoomCall) (waitroom.Visitor, error) {
 	r, err := s.gather(ctx, call)
 	return answer(ctx, event, id, r, err)

@@ -512,6 +512,29 @@ var conformance = []struct {
 			t.Errorf("Finish = %+v, %v", v, err)
 		}
 	}},
+	{"a buyer who may buy more keeps the slot for a while", func(t *testing.T, rdb redis.UniversalClient) {
+		r := newRoom(t, rdb, wide(), redisstore.Options{}).shopOK()
+		ctx := t.Context()
+		r.join("a")
+		claimed, err := r.Claim(ctx, r.event, "a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // again changes nothing
+			v, err := r.FinishSoon(ctx, r.event, "a", 2*time.Second)
+			left := v.Until.Sub(v.AsOf)
+			if err != nil || v.State != waitroom.Shopping || left > 2*time.Second || !v.Claimed.Equal(claimed.Claimed) {
+				t.Errorf("FinishSoon = %+v, %v; %v left", v, err, left)
+			}
+		}
+		short := r.me("a").Until
+		if v, err := r.FinishSoon(ctx, r.event, "a", time.Hour); err != nil || !v.Until.Equal(short) {
+			t.Errorf("a long grace made the lease longer: %+v, %v", v, err)
+		}
+		until(t, "the lease to end", func() bool { r.tick(); return r.me("a").State == waitroom.Expired })
+		_, err = r.FinishSoon(ctx, r.event, "stranger", time.Second)
+		wantFault(t, err, fault.UnknownVisitor)
+	}},
 	{"the limit per address", func(t *testing.T, rdb redis.UniversalClient) {
 		r := newRoom(t, rdb, wide(), redisstore.Options{})
 		try := func(visitor, address string, place int64) error {
