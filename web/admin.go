@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
 	"github.com/gorilla/websocket"
@@ -164,6 +166,10 @@ func (s *Server) adminConfigure(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
+	if _, err := s.Rooms.Room(c.Request.Context(), event); err != nil {
+		s.fail(c, err)
+		return
+	}
 	if err := s.record(c, "room.configure", event, b); err != nil {
 		s.fail(c, err)
 		return
@@ -201,17 +207,12 @@ func (s *Server) adminRoomAction(c *gin.Context) {
 	}
 	ctx := c.Request.Context()
 	actions := map[string]func() error{
-		"open":   func() error { return s.Rooms.Open(ctx, event) },
-		"pause":  func() error { return s.Rooms.Pause(ctx, event) },
-		"resume": func() error { return s.Rooms.Resume(ctx, event) },
-		"drain":  func() error { return s.Rooms.Drain(ctx, event) },
-		"close":  func() error { return s.Rooms.Close(ctx, event, b.Reason) },
-		"message": func() error {
-			if b.Message == nil {
-				return fault.New(fault.Invalid, "message is required; an empty one takes the last one back")
-			}
-			return nil
-		},
+		"open":    func() error { return s.Rooms.Open(ctx, event) },
+		"pause":   func() error { return s.Rooms.Pause(ctx, event) },
+		"resume":  func() error { return s.Rooms.Resume(ctx, event) },
+		"drain":   func() error { return s.Rooms.Drain(ctx, event) },
+		"close":   func() error { return s.Rooms.Close(ctx, event, b.Reason) },
+		"message": func() error { return nil }, // said below, as with any other action
 	}
 	action := c.Param("action")
 	do, ok := actions[action]
@@ -223,7 +224,17 @@ func (s *Server) adminRoomAction(c *gin.Context) {
 		s.fail(c, fault.New(fault.Invalid, "reason belongs to close"))
 		return
 	}
-	if _, err := s.Rooms.Room(ctx, event); err != nil {
+	err = shortText("reason", b.Reason, 100)
+	if err == nil && b.Message != nil {
+		err = shortText("message", *b.Message, 500)
+	}
+	if err == nil && action == "message" && b.Message == nil {
+		err = fault.New(fault.Invalid, "message is required; an empty one takes the last one back")
+	}
+	if err == nil {
+		_, err = s.Rooms.Room(ctx, event)
+	}
+	if err != nil {
 		s.fail(c, err)
 		return
 	}
@@ -282,6 +293,17 @@ type adminOrder struct {
 	Visitor string `json:"visitor"`
 }
 
+// shortText bounds what an operator writes, before anything is done with it.
+func shortText(name, text string, most int) error {
+	if utf8.RuneCountInString(text) > most {
+		return fault.New(fault.Invalid, "%s is longer than %d characters", name, most)
+	}
+	if hasControl(strings.ReplaceAll(text, "\n", " ")) {
+		return fault.New(fault.Invalid, "%s has control characters", name)
+	}
+	return nil
+}
+
 func hasControl(s string) bool {
 	for _, r := range s {
 		if r < 0x20 || r == 0x7f || r == 0xfffd {
@@ -312,8 +334,8 @@ func (s *Server) adminRefund(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	if len(b.Reason) > 500 || hasControl(b.Reason) {
-		s.fail(c, fault.New(fault.Invalid, "reason is longer than 500 bytes or has control characters"))
+	if err := shortText("reason", b.Reason, 500); err != nil {
+		s.fail(c, err)
 		return
 	}
 	if _, err := s.Shop.Order(c.Request.Context(), order); err != nil {
@@ -378,8 +400,8 @@ func (s *Server) adminLive(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	conn, err := upgradeViewer(c)
-	if err != nil {
+	conn := s.upgradeViewer(c)
+	if conn == nil {
 		return
 	}
 	conn.SetReadLimit(mostToken + 64)

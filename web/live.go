@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -85,13 +86,17 @@ func delta(from, to *checkout.View) (d deltaFrame, ok bool) {
 	return d, true
 }
 
-func (s *Server) availability(c *gin.Context) {
-	event, err := id(c, "id")
+// publicView is the inventory of the event that the path names.
+func (s *Server) publicView(c *gin.Context) (*checkout.View, error) {
+	e, err := s.publicEvent(c)
 	if err != nil {
-		s.fail(c, err)
-		return
+		return nil, err
 	}
-	v, err := s.Inventory.View(c.Request.Context(), event)
+	return s.Inventory.View(c.Request.Context(), e.ID)
+}
+
+func (s *Server) availability(c *gin.Context) {
+	v, err := s.publicView(c)
 	if err != nil {
 		s.fail(c, err)
 		return
@@ -114,16 +119,14 @@ func (s *Server) liveMap(c *gin.Context) {
 		s.fail(c, fault.New(fault.Forbidden, "pages of this origin may not connect"))
 		return
 	}
-	v, err := s.Inventory.View(c.Request.Context(), event)
+	v, err := s.publicView(c)
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
-	conn, err := upgradeViewer(c)
-	if err != nil {
-		return // the upgrader has answered
+	if conn := s.upgradeViewer(c); conn != nil {
+		s.live.add(event, conn, v)
 	}
-	s.live.add(event, conn, v)
 }
 
 var viewerUpgrader = websocket.Upgrader{
@@ -132,13 +135,40 @@ var viewerUpgrader = websocket.Upgrader{
 	CheckOrigin:      func(*http.Request) bool { return true }, // originAllowed has checked
 }
 
-func upgradeViewer(c *gin.Context) (*websocket.Conn, error) {
-	if !websocket.IsWebSocketUpgrade(c.Request) {
-		c.Header("Upgrade", "websocket")
-		c.AbortWithStatus(http.StatusUpgradeRequired)
-		return nil, http.ErrNotSupported
+// upgradeViewer returns nil when the request was no good handshake, which it
+// has answered then.
+func (s *Server) upgradeViewer(c *gin.Context) *websocket.Conn {
+	conn, err := upgrade(viewerUpgrader, c)
+	if err != nil {
+		s.fail(c, err)
 	}
-	return viewerUpgrader.Upgrade(c.Writer, c.Request, nil)
+	return conn
+}
+
+// upgrade makes a WebSocket of the request. It returns upgradeRequired for other
+// requests and fault.Invalid for a broken handshake, neither answered yet; and
+// nothing at all when the connection is lost meanwhile.
+func upgrade(u websocket.Upgrader, c *gin.Context) (*websocket.Conn, error) {
+	if err := wantsWebSocket(c); err != nil {
+		return nil, err
+	}
+	var refused error
+	u.Error = func(_ http.ResponseWriter, _ *http.Request, _ int, reason error) {
+		refused = fault.Wrap(reason, fault.Invalid, "the WebSocket handshake is not valid: %s", strings.TrimPrefix(reason.Error(), "websocket: "))
+	}
+	conn, err := u.Upgrade(c.Writer, c.Request, nil)
+	if err != nil {
+		return nil, refused
+	}
+	return conn, nil
+}
+
+func wantsWebSocket(c *gin.Context) error {
+	if c.IsWebsocket() {
+		return nil
+	}
+	c.Header("Upgrade", "websocket")
+	return fault.New(upgradeRequired, "this address speaks WebSocket only")
 }
 
 // liveHub broadcasts the seat maps that somebody on this node looks at.

@@ -128,8 +128,8 @@ func (s *Server) roomSocket(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	if !c.IsWebsocket() {
-		s.fail(c, fault.New(fault.Invalid, "this address speaks WebSocket only"))
+	if err := wantsWebSocket(c); err != nil {
+		s.fail(c, err)
 		return
 	}
 	if _, err := s.Rooms.Room(c.Request.Context(), event); err != nil {

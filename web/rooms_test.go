@@ -250,7 +250,7 @@ func TestRoomRefusals(t *testing.T) {
 		{"wrong method", "PUT", roomPath + "/me", "", nil, 405, ""},
 		{"page of another site", "POST", roomPath + "/join", "{}", []string{"Origin", "https://evil.example", "Sec-Fetch-Site", "cross-site"}, 403, "forbidden"},
 		{"a bad handshake", "GET", roomPath + "/ws", "", []string{"Connection", "Upgrade", "Upgrade", "websocket", "Sec-WebSocket-Version", "12", "Authorization", token}, 400, "invalid-request"},
-		{"no WebSocket", "GET", roomPath + "/ws", "", nil, 400, "invalid-request"},
+		{"no WebSocket", "GET", roomPath + "/ws", "", nil, 426, "upgrade-required"},
 	} {
 		a := e.do(c.method, c.path, c.body, c.headers...)
 		if a.StatusCode != c.status || a.Header.Get("Content-Type") != "application/problem+json" || c.code != "" && a.code() != c.code {
