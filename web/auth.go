@@ -132,29 +132,36 @@ func (s *Server) anyShopper(c *gin.Context, hold string) (visitor, event string,
 		return p.Visitor, p.Event, nil
 	}
 	err = fault.New(fault.PassRequired, "a pass for the event of the hold is needed")
-	const most = 20 // events one browser shops at
-	for n, cookie := range c.Request.Cookies() {
-		event, ok := strings.CutPrefix(cookie.Name, s.cookieName(passCookie))
-		if !ok || n > most || len(cookie.Value) > mostToken {
+	left := 20 // events one browser shops at
+	for _, cookie := range c.Request.Cookies() {
+		of, ok := strings.CutPrefix(cookie.Name, s.cookieName(passCookie))
+		if !ok || len(cookie.Value) > mostToken {
 			continue
 		}
-		p, perr := s.Keys.Pass(cookie.Value, event, s.Clock())
+		if left--; left < 0 {
+			break
+		}
+		p, perr := s.Keys.Pass(cookie.Value, of, s.Clock())
 		if perr != nil {
-			err = s.passFault(perr, event)
+			err = s.passFault(perr, of)
 			continue
 		}
-		if _, herr := s.Shop.GetHold(c.Request.Context(), event, p.Visitor, hold); herr != nil {
-			// The order may exist although the hold is gone: let the order
-			// store decide if nothing better turns up.
-			visitor, err = p.Visitor, herr
-			if fault.Is(herr, fault.HoldLapsed) {
-				return visitor, event, nil
-			}
-			continue
+		_, herr := s.Shop.GetHold(c.Request.Context(), of, p.Visitor, hold)
+		if herr == nil {
+			return p.Visitor, of, nil
 		}
-		return p.Visitor, event, nil
+		if fault.Is(herr, fault.HoldLapsed) {
+			// The order may exist although the hold is gone: the order store
+			// decides if nothing better turns up.
+			visitor, event = p.Visitor, of
+		} else {
+			err = herr
+		}
 	}
-	return "", "", err
+	if visitor != "" {
+		err = nil
+	}
+	return visitor, event, err
 }
 
 // passFault says what is wrong with a pass.

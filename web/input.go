@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"reflect"
 	"strconv"
 	"strings"
 	"time"
@@ -46,7 +47,7 @@ func badJSON(err error) error {
 		if e.Field == "" {
 			return fault.New(fault.Invalid, "the body must be a JSON object, not a %s", e.Value)
 		}
-		return fault.New(fault.Invalid, "field %q: %s is expected, not a %s", e.Field, e.Type, e.Value)
+		return fault.New(fault.Invalid, "field %q: %s is expected, not a %s", e.Field, jsonKind(e.Type), e.Value)
 	}
 	if e, ok := errors.AsType[*time.ParseError](err); ok {
 		return fault.New(fault.Invalid, "%q is not a time such as 2027-03-01T19:00:00Z", clip(strings.Trim(e.Value, `"`)))
@@ -61,6 +62,26 @@ func badJSON(err error) error {
 		return fault.New(fault.Invalid, "the body ends in the middle of a JSON value")
 	}
 	return fault.Wrap(err, fault.Invalid, "the body cannot be read")
+}
+
+// jsonKind names what JSON has for values of t.
+func jsonKind(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Pointer:
+		return jsonKind(t.Elem())
+	case reflect.String:
+		return "a string"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Slice, reflect.Array:
+		return "an array"
+	case reflect.Struct, reflect.Map:
+		return "an object"
+	case reflect.Float32, reflect.Float64:
+		return "a number"
+	default:
+		return "a whole number"
+	}
 }
 
 // id reads a path parameter that must be a UUID; anything else is not found.

@@ -53,7 +53,16 @@ func (s *Server) sandboxAct(c *gin.Context) {
 		s.failPage(c, err)
 		return
 	}
-	answer := c.PostForm("answer")
+	if err := c.Request.ParseForm(); err != nil {
+		if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+			err = badJSON(err)
+		} else {
+			err = fault.Wrap(err, fault.Invalid, "the form cannot be read")
+		}
+		s.failPage(c, err)
+		return
+	}
+	answer := c.Request.PostForm.Get("answer")
 	if answer != "approve" && answer != "refuse" {
 		s.failPage(c, fault.New(fault.Invalid, "answer must be approve or refuse"))
 		return
