@@ -31,6 +31,7 @@ type crowd struct {
 	swept  int
 	sight  *sight // the room when last looked at
 	urgent bool   // there are news
+	vague  bool   // somebody in line has a place and no number yet
 	ticks  uint64
 }
 
@@ -51,6 +52,7 @@ type guest struct {
 	asked  bool      // in crowd.asked
 	lined  bool      // in crowd.line
 	looked uint64    // crowd.ticks when looked up last
+	placed uint64    // crowd.ticks when their place was found
 	told   int       // the number ahead that was told last
 	toldAt time.Time // zero: must be told now
 	due    time.Time // when they may be told the next number
@@ -125,7 +127,9 @@ func (c *crowd) enlist(g *guest) {
 	}
 }
 
-// notKnown is the number ahead until the end of the tick that found the place.
+// notKnown is the number ahead of somebody whose new place was found by a tick.
+// The next tick asks for it: the places around were not sampled before, and a
+// number once told too low would stay.
 const notKnown = math.MaxInt
 
 // update takes in what the store says of a guest; ahead is their number in a
@@ -144,6 +148,8 @@ func (c *crowd) update(g *guest, v waitroom.Visitor, ahead int) {
 	}
 	if moved {
 		v.Ahead = ahead
+		g.placed = c.ticks
+		c.vague = c.vague || ahead == notKnown
 	} else {
 		v.Ahead = g.v.Ahead
 	}
@@ -203,16 +209,20 @@ func (c *crowd) question(o hubOptions) (q waitroom.Query, who []*guest) {
 	if len(c.line) == 0 {
 		return q, who
 	}
-	if c.line[0].v.Ahead < 2*o.front {
+	if c.vague || c.line[0].v.Ahead < 2*o.front {
 		q.Front = o.front
+	}
+	if c.vague {
+		q.Places = spread(c.line, o.samples)
+		return q, who
 	}
 	behind := sort.Search(len(c.line), func(i int) bool { return c.line[i].v.Ahead >= o.front-o.front/10 })
 	q.Places = sample(c.line[min(behind, len(c.line)-1):], o.samples)
 	return q, who
 }
 
-// sample picks the places of up to n guests, evenly, with the first and last.
-func sample(line []*guest, n int) []int64 {
+// spread picks the places of up to n guests, evenly, with the first and last.
+func spread(line []*guest, n int) []int64 {
 	n = min(n, len(line))
 	places := make([]int64, n)
 	for i := range places {
@@ -223,6 +233,27 @@ func sample(line []*guest, n int) []int64 {
 		places[i] = line[at].v.Place
 	}
 	return places
+}
+
+// sample picks the places of up to n guests, with the first and last, at numbers
+// ahead that grow by the same factor: an error matters by the number it is in.
+func sample(line []*guest, n int) []int64 {
+	if len(line) <= n {
+		return spread(line, n)
+	}
+	places := make([]int64, 0, n)
+	low, high := float64(line[0].v.Ahead+1), float64(line[len(line)-1].v.Ahead+1)
+	at := 0
+	for i := range n - 1 {
+		want := int(low * math.Pow(high/low, float64(i)/float64(n-1)))
+		at += sort.Search(len(line)-at, func(j int) bool { return line[at+j].v.Ahead+1 >= want })
+		if at >= len(line)-1 {
+			break
+		}
+		places = append(places, line[at].v.Place)
+		at++
+	}
+	return append(places, line[len(line)-1].v.Place)
 }
 
 // positions finds the number ahead of places from a survey: exactly at the
@@ -315,20 +346,23 @@ func (h *Hub) tick(ctx context.Context, c *crowd) error {
 	}
 	c.tidy()
 	at := newPositions(q, survey)
-	passed := false
+	c.vague = false
 	for _, g := range c.line {
+		if g.v.Ahead == notKnown && g.placed == c.ticks {
+			c.vague = true
+			continue
+		}
 		// The number told never goes up, though who comes back with a receipt
 		// stands before us again.
 		g.v.Ahead = min(g.v.Ahead, at.before(g.v.Place))
 		if g.v.Place <= s.room.Cursor && g.looked != c.ticks {
 			c.ask(g)
-			passed = true
 		}
 	}
-	more := passed || len(c.asked) > 0
-	c.urgent = c.urgent || more
 	lost := h.lost(c.event, missing)
 	h.announce(c, before, s)
+	more := len(c.asked) > 0 || c.vague
+	c.urgent = c.urgent || more
 	c.mu.Unlock()
 	h.looks.Observe(time.Since(start).Seconds())
 	if more {
@@ -341,14 +375,19 @@ func (h *Hub) tick(ctx context.Context, c *crowd) error {
 // announce pushes to those who should be told something.
 func (h *Hub) announce(c *crowd, before, now *sight) {
 	at := h.now()
+	moved := now.room.State != waitroom.Scheduled && now.room.State != waitroom.Lobby && now.room.State != waitroom.Closed && !now.room.Moving
 	changed := before == nil || visiblyDiffer(&before.info, &now.info)
 	for _, g := range c.all {
 		if turn := g.v.State == waitroom.Ready || g.v.State == waitroom.Shopping; turn && !g.v.Until.After(now.room.AsOf) {
 			c.ask(g) // it should be over
 		}
+		if moved && g.v.State == waitroom.InLobby && g.looked != c.ticks {
+			c.ask(g) // they should have a place
+		}
 		over := now.room.State == waitroom.Closed && (g.v.State == waitroom.Waiting || g.v.State == waitroom.InLobby)
 		var w wants
 		switch {
+		case g.v.State == waitroom.Waiting && g.v.Ahead == notKnown: // in a moment
 		case changed, g.toldAt.IsZero():
 			w = wantMe
 		case !at.Before(g.due) && (g.v.State == waitroom.Waiting && g.v.Ahead != g.told || at.Sub(g.toldAt) >= h.o.calm):

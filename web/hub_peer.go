@@ -15,6 +15,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"onsale/internal/fault"
+	"onsale/waitroom"
 )
 
 // peer is one WebSocket.
@@ -265,8 +266,8 @@ func (h *Hub) compose(p *peer, dst []byte) []byte {
 	c.mu.Lock()
 	v, s := g.v, c.sight
 	c.mu.Unlock()
-	if s == nil {
-		return dst
+	if s == nil || v.State == waitroom.Waiting && v.Ahead == notKnown {
+		return dst // the next tick tells
 	}
 	v.AsOf = s.room.AsOf
 	before := v

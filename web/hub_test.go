@@ -238,6 +238,35 @@ func TestHubTellsWhereEverybodyStands(t *testing.T) {
 	}
 }
 
+func TestHubTellsTheLobbyItsPlaces(t *testing.T) {
+	t.Parallel()
+	h := newHall(t, func(o *hubOptions) { o.sweep, o.lookups = 1, 3 }) // nobody is found in passing
+	h.redis.FlushAll()
+	s := roomSettings()
+	s.State = waitroom.Lobby
+	h.seed(s)
+	var clients []*client
+	for range 10 {
+		c := h.connect(h.join().Visitor)
+		if me := c.next(); me.State != waitroom.InLobby || me.Place != nil || me.Receipt != nil {
+			t.Errorf("in the lobby: %+v", me)
+		}
+		clients = append(clients, c)
+	}
+	if err := h.rooms.Open(t.Context(), testEvent); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.rooms.TickAll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for i, c := range clients {
+		me := c.until("the place", func(me waitroom.Me) bool { return me.State == waitroom.Waiting })
+		if *me.Place != int64(i+1) || *me.Ahead != i || me.Receipt == nil {
+			t.Errorf("%d is told %+v", i, me)
+		}
+	}
+}
+
 func TestHubTellsAllConnectionsOfAVisitor(t *testing.T) {
 	t.Parallel()
 	h := newHall(t, func(o *hubOptions) { o.perVisitor = 2 })
