@@ -297,7 +297,7 @@ func (h *Hub) serve(c *gin.Context, event, visitor string, originOK bool) error 
 		if bad, ok := errors.AsType[websocket.HandshakeError](err); ok {
 			return fault.Wrap(bad, fault.Invalid, "this is not a valid WebSocket handshake")
 		}
-		return nil //nolint:nilerr // the connection is gone, there is nobody to tell
+		return nil // the connection is gone, there is nobody to tell
 	}
 	if h.ready(p, ws) {
 		code = closeReconnect
