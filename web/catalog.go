@@ -30,8 +30,9 @@ const (
 
 func (s *Server) catalogRoutes(r gin.IRouter) {
 	plans := &gzipped{made: make(map[string][]byte)}
+	docs := &eventDocs{made: make(map[string]*eventDoc)}
 	r.GET("/v1/events", func(c *gin.Context) { s.listEvents(c, false) })
-	r.GET("/v1/events/:id", s.getEvent)
+	r.GET("/v1/events/:id", func(c *gin.Context) { s.getEvent(c, docs) })
 	r.GET("/v1/events/:id/tickets", s.listTickets)
 	r.GET("/v1/events/:id/plan", func(c *gin.Context) { s.getPlan(c, plans) })
 
@@ -171,17 +172,21 @@ func (s *Server) publicEvent(c *gin.Context) (catalog.Event, error) {
 	return e, err
 }
 
-func (s *Server) getEvent(c *gin.Context) {
+func (s *Server) getEvent(c *gin.Context, docs *eventDocs) {
 	err := query(c)
 	var e catalog.Event
 	if err == nil {
 		e, err = s.publicEvent(c)
 	}
+	var doc *eventDoc
+	if err == nil {
+		doc, err = docs.of(c.Request.Context(), s, &e)
+	}
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
-	s.tagged(c, cacheEvents, s.eventView(c.Request.Context(), e))
+	answerEvent(c, doc)
 }
 
 func (s *Server) listTickets(c *gin.Context) {
