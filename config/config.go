@@ -65,7 +65,7 @@ type Waitroom struct {
 
 // Checkout configures holds, orders and payments.
 type Checkout struct {
-	HoldTTL        time.Duration `yaml:"hold_ttl" env:"HOLD_TTL" doc:"How long chosen tickets stay held."`
+	HoldTTL        time.Duration `yaml:"hold_ttl" env:"HOLD_TTL" doc:"How long chosen tickets stay held, at most until the lease ends."`
 	MaxExtensions  int           `yaml:"max_extensions" env:"MAX_EXTENSIONS" doc:"How often a hold can be extended by hold_ttl."`
 	PayWithin      time.Duration `yaml:"pay_within" env:"PAY_WITHIN" doc:"How long an order waits for its payment."`
 	MaxPerBuyer    int           `yaml:"max_per_buyer" env:"MAX_PER_BUYER" doc:"Most tickets per visitor and event, where the event does not say otherwise."`
@@ -74,10 +74,9 @@ type Checkout struct {
 
 // Limits protects against oversized and slow clients.
 type Limits struct {
-	BodyBytes            int64         `yaml:"body_bytes" env:"BODY_BYTES" doc:"Largest request body, in bytes. Imports by operators may be larger."`
-	HeaderTimeout        time.Duration `yaml:"header_timeout" env:"HEADER_TIMEOUT" doc:"How long a client may take to send a request's header."`
-	RequestTimeout       time.Duration `yaml:"request_timeout" env:"REQUEST_TIMEOUT" doc:"How long one request may take in all."`
-	WebSocketsPerAddress int           `yaml:"websockets_per_address" env:"WEBSOCKETS_PER_ADDRESS" doc:"Most open WebSockets from one network address to one process. 0: no limit."`
+	BodyBytes      int64         `yaml:"body_bytes" env:"BODY_BYTES" doc:"Largest request body, in bytes. Imports by operators may be larger."`
+	HeaderTimeout  time.Duration `yaml:"header_timeout" env:"HEADER_TIMEOUT" doc:"How long a client may take to send a request's header."`
+	RequestTimeout time.Duration `yaml:"request_timeout" env:"REQUEST_TIMEOUT" doc:"How long one request may take in all."`
 }
 
 // Metrics configures the Prometheus endpoint.
@@ -104,7 +103,7 @@ func Default() Config {
 			Tick:                     time.Second,
 		},
 		Checkout: Checkout{
-			HoldTTL:        10 * time.Minute,
+			HoldTTL:        5 * time.Minute,
 			MaxExtensions:  2,
 			PayWithin:      10 * time.Minute,
 			MaxPerBuyer:    6,

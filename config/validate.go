@@ -94,7 +94,6 @@ func (c *Config) validate(problems *Problems) {
 	within("limits.body_bytes", c.Limits.BodyBytes, 1<<10, 64<<20, problems)
 	within("limits.header_timeout", c.Limits.HeaderTimeout, time.Second, 5*time.Minute, problems)
 	within("limits.request_timeout", c.Limits.RequestTimeout, time.Second, time.Hour, problems)
-	within("limits.websockets_per_address", c.Limits.WebSocketsPerAddress, 0, 1_000_000, problems)
 }
 
 // validateServers checks what belongs to the servers and the secrets. Its
