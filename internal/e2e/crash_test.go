@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"onsale/checkout"
+	"onsale/internal/stack"
 	"onsale/internal/stack/stacktest"
 	"onsale/lua"
 )
@@ -33,7 +34,7 @@ func TestCrashAtEachStep(t *testing.T) {
 		for _, returns := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s/buyer returns=%t", step, returns), func(t *testing.T) {
 				t.Parallel()
-				s := newSite(t, stacktest.Redis(t).URL(), stacktest.Database(t, migrate))
+				s := newSite(t, stacktest.OwnRedis(t, stack.RedisOptions{Forget: true}).URL(), stacktest.Database(t, migrate))
 				first := s.start(t, append(within(returns), "ONSALE_CRASH_AT="+step)...)
 				event := first.event(10, nil)
 				visitor := first.join(event)

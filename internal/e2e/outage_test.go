@@ -128,7 +128,7 @@ func TestPostgresStops(t *testing.T) {
 	if err := migrate(ctx, postgres.URL()); err != nil {
 		t.Fatal(err)
 	}
-	s := newSite(t, stacktest.Redis(t).URL(), postgres.URL())
+	s := newSite(t, stacktest.OwnRedis(t, stack.RedisOptions{Forget: true}).URL(), postgres.URL())
 	n := s.start(t)
 	door := (&site{redis: s.redis, key: s.key, db: s.db}).start(t, "ONSALE_ROLE=waitroom") // knows no database
 	event := n.event(10, map[string]any{"rate_per_minute": 6000, "burst": 10, "max_shoppers": 100})
@@ -181,7 +181,7 @@ func TestPostgresStops(t *testing.T) {
 // places.
 func TestTwoNodes(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, stacktest.Redis(t).URL(), stacktest.Database(t, migrate))
+	s := newSite(t, stacktest.OwnRedis(t, stack.RedisOptions{Forget: true}).URL(), stacktest.Database(t, migrate))
 	one, two := s.start(t), s.start(t)
 	const rate, burst = 120, 3
 	opened := time.Now()

@@ -82,7 +82,9 @@ var sharedRedis = sync.OnceValues(func() (*stack.Redis, error) {
 })
 
 // Redis returns the real Redis that all tests of this run share. It keeps
-// nothing on disk. Use keys that no other test uses, and never flush it.
+// nothing on disk. Use keys that no other test uses, and never flush it. A whole
+// program does not belong on it: its background work would find the rooms and
+// holds of other tests; give it its [OwnRedis].
 func Redis(t testing.TB) *stack.Redis {
 	t.Helper()
 	server, err := sharedRedis()
