@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -146,6 +147,7 @@ func downloadPostgres(ctx context.Context, repository, folder string) (installat
 	if repository != "" {
 		config = config.BinaryRepositoryURL(repository)
 	}
+	defer removeNew(filepath.Join(os.TempDir(), "embedded_postgres_log*"))() // which the library leaves behind
 	fetched := make(chan error, 1)
 	go func() { // the library takes no context; it ends by its own time-outs
 		server := embeddedpostgres.NewDatabase(config)
@@ -164,6 +166,20 @@ func downloadPostgres(ctx context.Context, repository, folder string) (installat
 		return found, nil
 	}
 	return installation{}, fmt.Errorf("download PostgreSQL: %w", err)
+}
+
+// removeNew returns a function that removes the files matching pattern that were
+// not there when removeNew was called.
+func removeNew(pattern string) func() {
+	before, _ := filepath.Glob(pattern) // the only error is a bad pattern
+	return func() {
+		after, _ := filepath.Glob(pattern)
+		for _, path := range after {
+			if !slices.Contains(before, path) {
+				_ = os.Remove(path) // an empty file that stays does no harm
+			}
+		}
+	}
 }
 
 // downloadFolder is where downloaded binaries are kept, shared by all data
