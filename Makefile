@@ -63,7 +63,7 @@ test: deps build test-ui vet test-race e2e ## Run all tests: pages, Go with race
 
 .PHONY: deps
 deps: ## Install what the tests need (as root on Debian), or say what to install
-	@scripts/test-deps
+	@.ci/test-deps
 
 .PHONY: test-ui
 test-ui: web/ui/node_modules/.package-lock.json

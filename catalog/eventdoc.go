@@ -30,7 +30,12 @@ import (
 // are problems. All problems are reported at once, in the member "problems" of a
 // fault.Invalid, each with its place.
 func ParseEvent(doc []byte) (NewEvent, []Notice, error) {
-	var r review
+	return Defaults{DefaultRoom(), DefaultMaxPerBuyer}.ParseEvent(doc)
+}
+
+// ParseEvent is ParseEvent with the site's own defaults.
+func (d Defaults) ParseEvent(doc []byte) (NewEvent, []Notice, error) {
+	r := review{defaults: d}
 	root, err := parseDocument(doc, "the event", &r)
 	if err != nil {
 		return NewEvent{}, nil, err
@@ -69,7 +74,7 @@ func (r *review) event(root *node) NewEvent {
 		e.Artists = append(e.Artists, r.textOf(a, mostText))
 	}
 	e.Currency = r.text(root, "currency")
-	e.MaxPerBuyer = int(r.integer(root, "max_per_buyer", 0, 1, mostPerBuyer))
+	e.MaxPerBuyer = int(r.integer(root, "max_per_buyer", int64(r.defaults.MaxPerBuyer), 1, mostPerBuyer))
 	r.seats(root, &e)
 	r.prices(root, &e)
 	r.standingAreas(root, &e)
@@ -137,7 +142,7 @@ func (r *review) standingAreas(root *node, e *NewEvent) {
 }
 
 func (r *review) room(m *node, zone string) RoomSettings {
-	d := DefaultRoom()
+	d := r.defaults.Room
 	if !r.object(m, r.strange, "state", "message", "opens_at", "lobby_opens_at", "closes_at", "rate_per_minute", "burst",
 		"max_shoppers", "lease_s", "claim_window_s") {
 		return d

@@ -78,6 +78,13 @@ type RoomSettings struct {
 	ClaimWindow   time.Duration // whole seconds
 }
 
+// Defaults are what an event document may leave to the site: how its room
+// starts, and how many tickets one buyer may have.
+type Defaults struct {
+	Room        RoomSettings
+	MaxPerBuyer int
+}
+
 // DefaultRoom is an open room with a gentle throttle.
 func DefaultRoom() RoomSettings {
 	return RoomSettings{

@@ -36,6 +36,7 @@ const mostProblems = 100
 // review collects what is found in one document, so that all of it can be
 // reported at once.
 type review struct {
+	defaults Defaults
 	problems []Problem
 	found    int // problems, listed or not
 	notices  []Notice

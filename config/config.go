@@ -96,7 +96,7 @@ func Default() Config {
 		Waitroom: Waitroom{
 			JoinsPerAddressPerMinute: 300,
 			RatePerMinute:            600,
-			Burst:                    50,
+			Burst:                    100,
 			MaxShoppers:              500,
 			Lease:                    10 * time.Minute,
 			ClaimWindow:              time.Minute,

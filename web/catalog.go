@@ -366,7 +366,7 @@ func (s *Server) createEvent(c *gin.Context) {
 	var e catalog.NewEvent
 	var notices []catalog.Notice
 	if err == nil {
-		e, notices, err = catalog.ParseEvent(doc)
+		e, notices, err = s.EventDefaults.ParseEvent(doc)
 	}
 	if err == nil {
 		err = s.record(c, "event.create", e.Name, gin.H{"name": e.Name, "venue": e.Venue.Name, "starts_at": e.StartsAt})

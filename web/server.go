@@ -48,6 +48,7 @@ type Deps struct {
 	TrustedProxies []netip.Prefix
 	AdminToken     string
 	BodyBytes      int64 // largest request body
+	EventDefaults  catalog.Defaults
 
 	Catalog   Catalog
 	Rooms     *waitroom.Service

@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/redis/go-redis/v9"
 	"golang.org/x/sync/errgroup"
 
@@ -51,6 +52,7 @@ type App struct {
 	inventory *checkout.Inventory // nil in the waitroom role
 	jobs      *checkoutpg.Jobs    // nil unless this node is a worker
 	server    *web.Server
+	metrics   http.Handler // served on an address of its own; nil: beside the rest, or not at all
 }
 
 // newApp wires the program. It opens pools but waits for nothing: a dependency
@@ -111,8 +113,11 @@ func newApp(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *App, e
 		Rooms: a.rooms, Keys: keys, Ready: ready,
 		Clock: time.Now, Logger: log, Registerer: registry,
 	}
-	if cfg.Metrics.Enabled && cfg.Metrics.Addr == "" {
+	switch {
+	case cfg.Metrics.Enabled && cfg.Metrics.Addr == "":
 		deps.Gatherer = registry
+	case cfg.Metrics.Enabled:
+		a.metrics = promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
 	}
 	if deps.UI, err = fs.Sub(ui.Dist, "dist"); err != nil {
 		return nil, err
@@ -163,9 +168,18 @@ func (a *App) addShop(deps *web.Deps, registry *prometheus.Registry, isWorker bo
 			return err
 		}
 	}
+	deps.EventDefaults = eventDefaults(a.cfg)
 	deps.Catalog, deps.Shop, deps.Inventory = events, shop, a.inventory
 	deps.Audit, deps.Sandbox = audit.New(a.db), sandbox
 	return nil
+}
+
+// eventDefaults is what the configuration says about events that say nothing.
+func eventDefaults(cfg config.Config) catalog.Defaults {
+	room := catalog.DefaultRoom()
+	room.RatePerMinute, room.Burst, room.MaxShoppers = cfg.Waitroom.RatePerMinute, cfg.Waitroom.Burst, cfg.Waitroom.MaxShoppers
+	room.Lease, room.ClaimWindow = cfg.Waitroom.Lease, cfg.Waitroom.ClaimWindow
+	return catalog.Defaults{Room: room, MaxPerBuyer: cfg.Checkout.MaxPerBuyer}
 }
 
 // Run serves on listener until ctx ends, then moves everybody elsewhere within
@@ -193,6 +207,9 @@ func (a *App) Run(ctx context.Context, listener net.Listener) error {
 	if a.jobs != nil {
 		g.Go(func() error { return a.runJobs(work) })
 	}
+	if a.metrics != nil {
+		g.Go(func() error { return serveMetrics(work, a.cfg.Metrics.Addr, a.metrics) })
+	}
 	g.Go(func() error {
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			return err
@@ -214,6 +231,19 @@ func (a *App) Run(ctx context.Context, listener net.Listener) error {
 		return nil
 	})
 	return g.Wait()
+}
+
+// serveMetrics answers /metrics, and nothing else, on addr until ctx ends.
+func serveMetrics(ctx context.Context, addr string, metrics http.Handler) error {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", metrics)
+	server := &http.Server{Addr: addr, Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("metrics: %w", err)
+	}
+	return nil
 }
 
 // events lists the events with a room: those whose inventory is alive.

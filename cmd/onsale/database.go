@@ -22,7 +22,7 @@ const databaseTimeout = 5 * time.Minute
 // configured database or, when none is configured, of the embedded one in the
 // data folder. That one is used beside the program that runs it, and started for
 // the time of the command when none does.
-func onDatabase(cmd *cobra.Command, environ []string, f func(ctx context.Context, databaseURL string, args []string) error) {
+func onDatabase(cmd *cobra.Command, environ []string, f func(ctx context.Context, cfg config.Config, databaseURL string, args []string) error) {
 	flags := settingFlags(cmd, "data-dir")
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		cfg, err := config.Load(config.Source{Environ: environ, Flags: flags()})
@@ -32,7 +32,7 @@ func onDatabase(cmd *cobra.Command, environ []string, f func(ctx context.Context
 		ctx, cancel := context.WithTimeout(cmd.Context(), databaseTimeout)
 		defer cancel()
 		if !cfg.EmbeddedPostgres() {
-			return f(ctx, cfg.DatabaseURL.Reveal(), args)
+			return f(ctx, cfg, cfg.DatabaseURL.Reveal(), args)
 		}
 		folder, err := cfg.DataFolder("demo", runtime.GOOS, os.Geteuid() == 0, os.Getenv)
 		if err != nil {
@@ -46,11 +46,11 @@ func onDatabase(cmd *cobra.Command, environ []string, f func(ctx context.Context
 			if err != nil {
 				return fmt.Errorf("data folder %s: %w", folder, err)
 			}
-			return f(ctx, databaseURL, args)
+			return f(ctx, cfg, databaseURL, args)
 		} else if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, stopEmbedded(servers)) }()
-		return f(ctx, servers.Postgres.URL(), args)
+		return f(ctx, cfg, servers.Postgres.URL(), args)
 	}
 }

@@ -47,6 +47,10 @@ On stdout come three lines, once it is ready: url, console and admin-token.`,
 	return cmd
 }
 
+// demoJoins is the demo's limit of joins per address and minute: everybody who
+// tries it, and the load it is tried with, comes from this one machine.
+const demoJoins = 30_000
+
 // runDemo runs the demo until ctx ends, which is no error, or something fails.
 // It calls ready with the program's URL once requests are answered.
 func runDemo(ctx context.Context, cfg config.Config, stdout io.Writer, log *slog.Logger, ready func(url string)) (err error) {
@@ -69,6 +73,9 @@ func runDemo(ctx context.Context, cfg config.Config, stdout io.Writer, log *slog
 
 	if err := prepareDemo(ctx, cfg, log); err != nil {
 		return unlessEnded(ctx, err)
+	}
+	if cfg.Waitroom.JoinsPerAddressPerMinute == config.Default().Waitroom.JoinsPerAddressPerMinute {
+		cfg.Waitroom.JoinsPerAddressPerMinute = demoJoins
 	}
 	app, err := newApp(ctx, cfg, log)
 	if err != nil {

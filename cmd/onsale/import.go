@@ -19,6 +19,7 @@ import (
 
 	"onsale/catalog"
 	"onsale/catalog/pgstore"
+	"onsale/config"
 	"onsale/internal/fault"
 )
 
@@ -50,7 +51,7 @@ func newImportPlanCommand(environ []string) *cobra.Command {
 			"all problems at once, each with its place in the file." + databaseHelp,
 		Args: oneFile,
 	}
-	onDatabase(cmd, environ, func(ctx context.Context, databaseURL string, args []string) error {
+	onDatabase(cmd, environ, func(ctx context.Context, _ config.Config, databaseURL string, args []string) error {
 		began, path := time.Now(), args[0]
 		plan, err := readPlan(cmd, path)
 		if err != nil {
@@ -83,9 +84,9 @@ func newImportEventCommand(environ []string) *cobra.Command {
 			"the plan itself." + databaseHelp,
 		Args: oneFile,
 	}
-	onDatabase(cmd, environ, func(ctx context.Context, databaseURL string, args []string) error {
+	onDatabase(cmd, environ, func(ctx context.Context, cfg config.Config, databaseURL string, args []string) error {
 		began, path := time.Now(), args[0]
-		event, err := readEvent(cmd, path)
+		event, err := readEvent(cmd, path, eventDefaults(cfg))
 		if err != nil {
 			return err
 		}
@@ -109,7 +110,7 @@ func newImportDemoCommand(environ []string) *cobra.Command {
 		Long:  "Create the demo's theatre, arena and club, as far as they are missing." + databaseHelp,
 		Args:  noArgs,
 	}
-	onDatabase(cmd, environ, func(ctx context.Context, databaseURL string, _ []string) error {
+	onDatabase(cmd, environ, func(ctx context.Context, _ config.Config, databaseURL string, _ []string) error {
 		return withStore(ctx, cmd, databaseURL, func(store *pgstore.Store) error {
 			events, created, err := catalog.SeedDemo(ctx, store, time.Now())
 			if err != nil {
@@ -147,7 +148,7 @@ func readPlan(cmd *cobra.Command, path string) (*catalog.Plan, error) {
 }
 
 // readEvent reads an event and the plan it names, when that is a file beside it.
-func readEvent(cmd *cobra.Command, path string) (catalog.NewEvent, error) {
+func readEvent(cmd *cobra.Command, path string, defaults catalog.Defaults) (catalog.NewEvent, error) {
 	doc, err := readFile(cmd, path)
 	if err != nil {
 		return catalog.NewEvent{}, err
@@ -155,7 +156,7 @@ func readEvent(cmd *cobra.Command, path string) (catalog.NewEvent, error) {
 	if doc, err = toJSON(doc); err != nil {
 		return catalog.NewEvent{}, fmt.Errorf("%s: %w", path, err)
 	}
-	event, notices, err := catalog.ParseEvent(doc)
+	event, notices, err := defaults.ParseEvent(doc)
 	printNotices(cmd.ErrOrStderr(), path, notices)
 	if err != nil {
 		return event, explain(path, err)

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"onsale/catalog/pgstore"
+	"onsale/config"
 )
 
 func newMigrateCommand(environ []string) *cobra.Command {
@@ -19,7 +20,7 @@ func newMigrateCommand(environ []string) *cobra.Command {
 		Args: noArgs,
 	}
 	cmd.Flags().BoolVar(&check, "check", false, "change nothing; exit status 1 when migrations are pending")
-	onDatabase(cmd, environ, func(ctx context.Context, databaseURL string, _ []string) error {
+	onDatabase(cmd, environ, func(ctx context.Context, _ config.Config, databaseURL string, _ []string) error {
 		pending, err := pgstore.Pending(ctx, databaseURL)
 		if err != nil {
 			return err
