@@ -43,7 +43,8 @@ type Event struct {
 	Description string     `json:"description,omitempty"`
 	StartsAt    time.Time  `json:"starts_at"`
 	DoorsAt     *time.Time `json:"doors_at"`
-	Status      string     `json:"status"` // draft, on_sale, postponed, cancelled, ended
+	Timezone    string     `json:"timezone"` // of the venue, an IANA name
+	Status      string     `json:"status"`   // draft, on_sale, postponed, cancelled, ended
 	Venue       Venue      `json:"venue"`
 	Artists     []Artist   `json:"artists"`
 	Tiers       []Tier     `json:"tiers"`

@@ -51,6 +51,7 @@ type eventView struct {
 	Description string           `json:"description"`
 	StartsAt    time.Time        `json:"starts_at"`
 	DoorsAt     *time.Time       `json:"doors_at"`
+	Timezone    string           `json:"timezone"`
 	Status      string           `json:"status"`
 	Venue       catalog.Venue    `json:"venue"`
 	Artists     []catalog.Artist `json:"artists"`
@@ -91,7 +92,7 @@ func (s *Server) eventViews(ctx context.Context, events []catalog.Event) []event
 	for i, e := range events {
 		v := &views[i]
 		*v = eventView{
-			ID: e.ID, Name: e.Name, Type: e.Type, Description: e.Description, StartsAt: e.StartsAt, DoorsAt: e.DoorsAt,
+			ID: e.ID, Name: e.Name, Type: e.Type, Description: e.Description, StartsAt: e.StartsAt, DoorsAt: e.DoorsAt, Timezone: e.Timezone,
 			Status: e.Status, Venue: e.Venue, Artists: e.Artists, MaxPerBuyer: e.MaxPerBuyer,
 			Tiers: make([]tierView, len(e.Tiers)),
 		}

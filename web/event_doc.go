@@ -22,6 +22,7 @@ import (
 // equal make the same bytes.
 type eventSources struct {
 	name, kind, description, status string
+	timezone                        string
 	startsAt, doorsAt               time.Time
 	venue                           catalog.Venue
 	maxPerBuyer                     int
@@ -84,7 +85,7 @@ func (d *eventDocs) of(ctx context.Context, s *Server, e *catalog.Event) (*event
 // in this node's memory.
 func (s *Server) eventSources(ctx context.Context, e *catalog.Event) eventSources {
 	from := eventSources{
-		name: e.Name, kind: e.Type, description: e.Description, status: e.Status, startsAt: e.StartsAt,
+		name: e.Name, kind: e.Type, description: e.Description, status: e.Status, timezone: e.Timezone, startsAt: e.StartsAt,
 		venue: e.Venue, maxPerBuyer: e.MaxPerBuyer,
 	}
 	if e.DoorsAt != nil {

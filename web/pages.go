@@ -336,7 +336,7 @@ func (s *Server) queuePage(c *gin.Context) {
 		data := map[string]any{"event": map[string]any{"id": event, "name": room.Name}, "room": info, "now": s.Clock()}
 		if s.Catalog != nil {
 			if e, err := s.Catalog.Event(ctx, event); err == nil {
-				data["event"] = map[string]any{"id": e.ID, "name": e.Name, "starts_at": e.StartsAt, "venue": e.Venue}
+				data["event"] = map[string]any{"id": e.ID, "name": e.Name, "starts_at": e.StartsAt, "timezone": e.Timezone, "venue": e.Venue}
 			}
 		}
 		return content{Title: room.Name + " · queue", Essentials: essentials, Data: data}, err
@@ -350,17 +350,25 @@ func execute(t *template.Template, data any) (template.HTML, error) {
 }
 
 func aboutEvent(e catalog.Event) string {
-	return fmt.Sprintf("%s, %s, %s", e.StartsAt.Format("Monday, 2 January 2006"), e.Venue.Name, e.Venue.City)
+	return fmt.Sprintf("%s, %s, %s", local(e.StartsAt, e.Timezone).Format("Monday, 2 January 2006"), e.Venue.Name, e.Venue.City)
+}
+
+// local is a time where the event takes place.
+func local(t time.Time, zone string) time.Time {
+	if place, err := time.LoadLocation(zone); err == nil {
+		return t.In(place)
+	}
+	return t
 }
 
 var funcs = template.FuncMap{
-	"day":   func(t time.Time) string { return t.Format("Monday, 2 January 2006, 15:04 MST") },
+	"day":   func(t time.Time, zone string) string { return local(t, zone).Format("Monday, 2 January 2006, 15:04 MST") },
 	"stamp": func(t time.Time) string { return t.Format(time.RFC3339) },
 	"money": formatMoney,
 }
 
 var listEssentials = template.Must(template.New("list").Funcs(funcs).Parse(`<h1>Events on sale</h1>
-<ul>{{range .}}<li><a href="/events/{{.ID}}">{{.Name}}</a>, <time datetime="{{stamp .StartsAt}}">{{day .StartsAt}}</time>, {{.Venue.Name}}, {{.Venue.City}}</li>
+<ul>{{range .}}<li><a href="/events/{{.ID}}">{{.Name}}</a>, <time datetime="{{stamp .StartsAt}}">{{day .StartsAt .Timezone}}</time>, {{.Venue.Name}}, {{.Venue.City}}</li>
 {{else}}<li>Nothing is on sale.</li>{{end}}</ul>`))
 
 var eventHead = template.Must(template.New("head").Parse(`<meta name="description" content="{{.About}}">
@@ -369,7 +377,7 @@ var eventHead = template.Must(template.New("head").Parse(`<meta name="descriptio
 <link rel="canonical" href="{{.URL}}">`))
 
 var eventEssentials = template.Must(template.New("event").Funcs(funcs).Parse(`<h1>{{.Event.Name}}</h1>
-<p><time datetime="{{stamp .Event.StartsAt}}">{{day .Event.StartsAt}}</time></p>
+<p><time datetime="{{stamp .Event.StartsAt}}">{{day .Event.StartsAt .Event.Timezone}}</time></p>
 <p>{{.Event.Venue.Name}}, {{.Event.Venue.Address}}, {{.Event.Venue.City}}</p>
 {{with .Event.Artists}}<p>With {{range $i, $a := .}}{{if $i}}, {{end}}{{$a.Name}}{{end}}</p>{{end}}
 <ul>{{range .Tiers}}<li>{{.Name}}: {{money .Price}}{{if .Known}}, {{.Available}} available{{end}}</li>
