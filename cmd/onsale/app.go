@@ -78,6 +78,7 @@ func newApp(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *App, e
 	if err != nil {
 		return nil, fmt.Errorf("signing_key: %w", err)
 	}
+	redis.SetLogger(redisLog{log}) // go-redis has one for the whole process
 	if a.rdb, err = connectRedis(cfg.RedisURL.Reveal()); err != nil {
 		return nil, err
 	}

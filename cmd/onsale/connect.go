@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"time"
 
@@ -17,6 +18,15 @@ const (
 	postgresPool  = 20
 	postgresReuse = 30 * time.Minute
 )
+
+// redisLog takes what go-redis says about its pool; every failed call is an
+// error of its caller besides.
+type redisLog struct{ log *slog.Logger }
+
+// Printf implements the logging interface of go-redis.
+func (r redisLog) Printf(ctx context.Context, format string, args ...any) {
+	r.log.DebugContext(ctx, fmt.Sprintf(format, args...), slog.String("part", "redis"))
+}
 
 // connectRedis opens a pool for a single server, a cluster (?addr=…) or
 // Sentinel (?master_name=…). It does not wait for the server.
