@@ -260,7 +260,7 @@ func (s *Server) adminOrders(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	limit, err := queryInt(c, "limit", 50, 1, 200)
+	limit, err := limitOf(c, 50, 200)
 	if err != nil {
 		s.fail(c, err)
 		return
@@ -359,7 +359,7 @@ func (s *Server) adminAudit(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	limit, err := queryInt(c, "limit", 50, 1, 200)
+	limit, err := limitOf(c, 50, 200)
 	if err != nil {
 		s.fail(c, err)
 		return

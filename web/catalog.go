@@ -136,7 +136,7 @@ func (s *Server) listEvents(c *gin.Context, drafts bool) {
 		q.From, q.To, err = timeRange(c.Query("from"), c.Query("to"), "from", "to")
 	}
 	if err == nil {
-		q.Limit, err = queryInt(c, "limit", catalog.DefaultEvents, 1, catalog.MostEvents)
+		q.Limit, err = limitOf(c, catalog.DefaultEvents, catalog.MostEvents)
 	}
 	if err != nil {
 		s.fail(c, err)
@@ -210,7 +210,7 @@ type ticketList struct {
 
 // ticketPage reads the tickets that the query selects, with their event.
 func (s *Server) ticketPage(c *gin.Context) (catalog.Event, catalog.TicketPage, error) {
-	limit, err := queryInt(c, "limit", catalog.DefaultTickets, 1, catalog.MostTickets)
+	limit, err := limitOf(c, catalog.DefaultTickets, catalog.MostTickets)
 	if err != nil {
 		return catalog.Event{}, catalog.TicketPage{}, err
 	}
@@ -338,7 +338,7 @@ func (s *Server) originalSearch(c *gin.Context) {
 		}
 	}
 	if err == nil {
-		q.Limit, err = queryInt(c, "limit", catalog.MostEvents, 1, catalog.MostEvents)
+		q.Limit, err = limitOf(c, catalog.MostEvents, catalog.MostEvents)
 	}
 	if err != nil {
 		s.fail(c, err)

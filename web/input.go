@@ -93,15 +93,15 @@ func id(c *gin.Context, param string) (string, error) {
 	return "", fault.New(fault.NotFound, "%q in the path is not an id", clip(v))
 }
 
-// queryInt reads an integer query parameter within [low, high], or its default.
-func queryInt(c *gin.Context, name string, def, low, high int) (int, error) {
-	v := c.Query(name)
+// limitOf reads how many entries a page may have, or the default.
+func limitOf(c *gin.Context, def, most int) (int, error) {
+	v := c.Query("limit")
 	if v == "" {
 		return def, nil
 	}
 	n, err := strconv.Atoi(v)
-	if err != nil || n < low || n > high {
-		return 0, fault.New(fault.Invalid, "query parameter %q must be a whole number from %d to %d", name, low, high)
+	if err != nil || n < 1 || n > most {
+		return 0, fault.New(fault.Invalid, "query parameter \"limit\" must be a whole number from 1 to %d", most)
 	}
 	return n, nil
 }

@@ -179,7 +179,6 @@ type liveHub struct {
 	count  int
 	closed bool
 	wg     sync.WaitGroup
-	ctx    context.Context // of run; nil until it runs
 }
 
 type liveEvent struct {
@@ -210,14 +209,14 @@ func (v *viewer) end(code int) {
 
 func (h *liveHub) add(event string, conn *websocket.Conn, first *checkout.View) {
 	h.mu.Lock()
-	if h.closed || h.count >= mostViewers || h.ctx == nil {
+	if h.closed || h.count >= mostViewers {
 		h.mu.Unlock()
 		closeNow(conn, closeMoving, "try again soon")
 		return
 	}
 	m := h.maps[event]
 	if m == nil {
-		ctx, stop := context.WithCancel(h.ctx)
+		ctx, stop := context.WithCancel(context.Background()) // ended by the last viewer, or shutdown
 		m = &liveEvent{viewers: make(map[*viewer]struct{}), last: first, stop: stop}
 		h.maps[event] = m
 		h.wg.Add(1)
@@ -287,7 +286,7 @@ func (h *liveHub) write(v *viewer) {
 
 // drain empties a mailbox whose owner is on the way out.
 func drain(mail <-chan *websocket.PreparedMessage) {
-	for range mail { //nolint:revive // only waits for the close
+	for range mail {
 	}
 }
 
@@ -365,9 +364,6 @@ func prepare(frame any) *websocket.PreparedMessage {
 }
 
 func (h *liveHub) run(ctx context.Context) error {
-	h.mu.Lock()
-	h.ctx = ctx
-	h.mu.Unlock()
 	<-ctx.Done()
 	h.shutdown()
 	h.wg.Wait()

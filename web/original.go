@@ -3,6 +3,7 @@ package web
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -98,10 +99,8 @@ func (s *Server) holdOf(c *gin.Context, event, visitor string, ordinal int) (che
 		return checkout.Hold{}, err
 	}
 	for _, h := range holds {
-		for _, o := range h.Ordinals {
-			if o == ordinal {
-				return h, nil
-			}
+		if slices.Contains(h.Ordinals, ordinal) {
+			return h, nil
 		}
 	}
 	return checkout.Hold{}, fault.New(fault.HoldLapsed, "reserve the ticket first, or again: there is no reservation of yours")

@@ -83,11 +83,12 @@ func loadPages(ui UI) (*pages, error) {
 // nothing inline but what the build has hashed.
 func policy(scripts, styles []string) string {
 	source := func(hashes []string) string {
-		s := "'self'"
+		var s strings.Builder
+		s.WriteString("'self'")
 		for _, h := range hashes {
-			s += " '" + h + "'"
+			s.WriteString(" '" + h + "'")
 		}
-		return s
+		return s.String()
 	}
 	return "default-src 'none'; script-src " + source(scripts) + "; style-src " + source(styles) +
 		"; img-src 'self' data:; connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -362,7 +363,9 @@ func local(t time.Time, zone string) time.Time {
 }
 
 var funcs = template.FuncMap{
-	"day":   func(t time.Time, zone string) string { return local(t, zone).Format("Monday, 2 January 2006, 15:04 MST") },
+	"day": func(t time.Time, zone string) string {
+		return local(t, zone).Format("Monday, 2 January 2006, 15:04 MST")
+	},
 	"stamp": func(t time.Time) string { return t.Format(time.RFC3339) },
 	"money": formatMoney,
 }

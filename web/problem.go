@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"math"
 	"net/http"
 	"strconv"
@@ -64,9 +65,7 @@ func (s *Server) fail(c *gin.Context, err error) {
 	f := s.diagnose(c, err)
 	status, title := kindOf(f.Code)
 	doc := make(map[string]any, len(f.Members)+6)
-	for name, value := range f.Members {
-		doc[name] = value
-	}
+	maps.Copy(doc, f.Members)
 	doc["type"] = problemBase + string(f.Code)
 	doc["title"] = title
 	doc["status"] = status

@@ -273,11 +273,9 @@ func (s *Server) createOrder(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	if u, err := uuid.Parse(b.Hold); err != nil || len(b.Hold) != 36 {
+	if !catalog.IsID(b.Hold) {
 		s.fail(c, fault.New(fault.Invalid, "hold: %q is not the id of a hold", clip(b.Hold)))
 		return
-	} else {
-		b.Hold = u.String()
 	}
 	k, err := idempotent(c, visitor)
 	if err != nil {
