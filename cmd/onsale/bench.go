@@ -21,6 +21,7 @@ import (
 func newBenchCommand(environ []string) *cobra.Command {
 	var (
 		short          bool
+		runs           int
 		rows           []string
 		scenario, file string
 		dataDir        string
@@ -45,6 +46,7 @@ Load goes to loopback addresses only.`,
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&short, "short", false, "fewer and shorter runs, done within two minutes")
+	flags.IntVar(&runs, "runs", 0, "how often each row is measured (5 times, most 3 times with --short)")
 	flags.StringSliceVar(&rows, "rows", nil, "measure only these rows: "+strings.Join(rowNames(), ", "))
 	flags.StringVar(&file, "json", "", "also write the results to this file")
 	flags.StringVar(&scenario, "scenario", "", "journey: send a crowd through the program instead")
@@ -66,7 +68,7 @@ Load goes to loopback addresses only.`,
 			return fmt.Errorf("find the program itself: %w", err)
 		}
 		options := bench.Options{
-			Program: []string{program}, Environ: environ, Short: short, Progress: bench.NewProgress(cmd.ErrOrStderr()),
+			Program: []string{program}, Environ: environ, Short: short, Runs: runs, Progress: bench.NewProgress(cmd.ErrOrStderr()),
 		}
 		switch scenario {
 		case "":

@@ -61,6 +61,23 @@ func checkRate(name string, admissions []admission, t Throttle) Check {
 	return c
 }
 
+// checkLog wants the log to have every admission that a visitor saw.
+func checkLog(log []admission, seen int) Check {
+	c := Check{Name: "database: every admission is in the log", Detail: fmt.Sprintf("%d logged, %d seen", total(log), seen)}
+	if n := total(log); n < seen {
+		c.Broken = fmt.Sprintf("visitors saw %d admissions, the log has %d", seen, n)
+	}
+	return c
+}
+
+func total(admissions []admission) int {
+	n := 0
+	for _, a := range admissions {
+		n += a.count
+	}
+	return n
+}
+
 // span is a time in which a visitor surely had a slot in the shop: from when
 // they knew it to when they began to give it up.
 type span struct{ from, to time.Time }

@@ -74,6 +74,17 @@ func TestCheckRateLooksAtEveryWindow(t *testing.T) {
 	})
 }
 
+func TestCheckLog(t *testing.T) {
+	t.Parallel()
+	log := admissions(0, 3, 1000, 2)
+	if c := checkLog(log, 5); c.Broken != "" || c.Detail != "5 logged, 5 seen" {
+		t.Errorf("%+v", c)
+	}
+	if c := checkLog(log, 6); c.Broken != "visitors saw 6 admissions, the log has 5" {
+		t.Errorf("%+v", c)
+	}
+}
+
 func TestCheckSlots(t *testing.T) {
 	t.Parallel()
 	at := func(from, to int) span {

@@ -228,14 +228,29 @@ func (w *walk) check(ctx context.Context, before Room, databaseURL string, own b
 		fmt.Sprintf("at most %d seen, %d allowed", n.mostShoppers, before.Throttle.MaxShoppers),
 		some(exceeds(n.mostShoppers, before.Throttle.MaxShoppers))...))
 	if databaseURL != "" {
-		b, err := openBooks(ctx, databaseURL, w.event, before.AsOf)
+		b, err := settledBooks(settled, databaseURL, w.event, before.AsOf, len(n.admitted))
 		if err != nil {
 			return nil, err
 		}
 		checks = append(checks, checkBooks(b, stock)...)
-		checks = append(checks, checkRate("database: admissions within the throttle", b.admissions, before.Throttle))
+		checks = append(checks, checkLog(b.admissions, len(n.admitted)),
+			checkRate("database: admissions within the throttle", b.admissions, before.Throttle))
 	}
 	return append(checks, checkAnswers(n.answers), checkEnds(w.visitors, n.ends, n.failures)), nil
+}
+
+// settledBooks reads the books once they know of as many admissions as visitors
+// do: the log of admissions is written seconds later. When that takes too long,
+// they are what they are.
+func settledBooks(ctx context.Context, databaseURL, event string, since time.Time, admitted int) (b books, err error) {
+	_ = poll(ctx, 500*time.Millisecond, func() bool {
+		var now books
+		if now, err = openBooks(context.WithoutCancel(ctx), databaseURL, event, since); err == nil {
+			b = now
+		}
+		return err != nil || total(b.admissions) >= admitted
+	}, ctx.Err)
+	return b, err
 }
 
 // settlePatience is how long jobs may take to capture the last payments.

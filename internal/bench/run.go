@@ -13,6 +13,7 @@ type Options struct {
 	Program []string // command line that starts the program, without subcommand
 	Environ []string // environment of the programs started; settings are added to it
 	Short   bool     // the form that finishes within two minutes
+	Runs    int      // how often each row is measured; 0: the form's own number
 
 	Progress Progress // nil: none
 }
@@ -98,7 +99,7 @@ func Run(ctx context.Context, rows []Row, o Options) ([]Result, error) {
 	}
 	total := 0
 	for i := range rows {
-		total += 2 * runsOf(&rows[i], o.Short)
+		total += 2 * runsOf(&rows[i], &o)
 	}
 	o.Progress.Begin(total, "steps")
 	defer o.Progress.End()
@@ -116,11 +117,13 @@ func Run(ctx context.Context, rows []Row, o Options) ([]Result, error) {
 	return results, nil
 }
 
-func runsOf(r *Row, short bool) int {
+func runsOf(r *Row, o *Options) int {
 	switch {
-	case short && r.Runs.Short > 0:
+	case o.Runs > 0:
+		return o.Runs
+	case o.Short && r.Runs.Short > 0:
 		return r.Runs.Short
-	case short:
+	case o.Short:
 		return runsShort
 	case r.Runs.Full > 0:
 		return r.Runs.Full
@@ -140,7 +143,7 @@ func runRow(ctx context.Context, row *Row, o Options) (result Result) {
 		return result
 	}
 	defer func() { result.Err = errors.Join(result.Err, trial.Close()) }()
-	runs := runsOf(row, o.Short)
+	runs := runsOf(row, &o)
 	for n := range runs {
 		var p Pair
 		if p.Figure, err = trial.Measure(ctx); err != nil {

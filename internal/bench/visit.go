@@ -392,13 +392,14 @@ func (v *visitor) pick(ctx context.Context, quantity int) ([]int, error) {
 	return free[:min(quantity, len(free))], nil
 }
 
-// How a visitor pays, in hundredths of all visitors.
+// How visitors behave in the shop, in hundredths of all of them.
 const (
 	changesMind   = 3 // gives the tickets back
 	isDeclined    = 8 // at first
 	losesAnswer   = 3 // the gateway's answer is lost
 	captureFails  = 2 // at first
 	isSlow        = 1
+	walksAway     = 5 // after buying, without a word
 	allHundredths = 100
 )
 
@@ -435,7 +436,7 @@ func (v *visitor) buy(ctx context.Context, h *held) error {
 	}
 	const attempts = 3
 	for range attempts {
-		v.giveUpSlot() // who has paid has no slot any more
+		v.giveUpSlot() // who has bought as much as they may has no slot any more
 		err := v.call(ctx, stepPay, http.MethodPost, "/v1/orders/"+o.ID+"/pay", v.pass, http.Header{"Idempotency-Key": {rand.Text()}},
 			object{"method": method}, &o)
 		if err != nil {
@@ -453,7 +454,10 @@ func (v *visitor) buy(ctx context.Context, h *held) error {
 				tickets[i] = h.Tickets[i].ID
 			}
 			v.notes.bought(purchase{order: o.ID, visitor: v.id, tickets: tickets})
-			return nil
+			if mathrand.IntN(allHundredths) < walksAway {
+				return nil // the program frees the slot itself
+			}
+			return v.leave(ctx, Bought)
 		case "declined":
 			method = "tok_ok"
 		default:
