@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
@@ -67,9 +68,7 @@ func exchange(ctx context.Context, client *http.Client, method, address string, 
 	if err != nil {
 		return err
 	}
-	for name, values := range header {
-		request.Header[name] = values
-	}
+	maps.Copy(request.Header, header)
 	if in != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
@@ -194,8 +193,9 @@ func (a *API) event(ctx context.Context, id string) (event, error) {
 // object is a JSON object.
 type object map[string]any
 
-// createEvent puts an event on sale whose seats stand in rows of at most 25.
-func (a *API) createEvent(ctx context.Context, seats, perBuyer int, throttle Throttle) (event, error) {
+// createEvent puts an event on sale whose seats stand in rows of at most 25 and
+// of which a buyer may have six.
+func (a *API) createEvent(ctx context.Context, seats int, throttle Throttle) (event, error) {
 	const perRow = 25
 	sections := make([]object, 0, 3)
 	section := func(name string, rows, width int) {
@@ -215,7 +215,7 @@ func (a *API) createEvent(ctx context.Context, seats, perBuyer int, throttle Thr
 		"name": "Bench " + time.Now().UTC().Format("2006-01-02 15:04:05.000000"), "type": "concert",
 		"starts_at": time.Now().AddDate(0, 6, 0).UTC().Format(time.RFC3339), "timezone": "Europe/Berlin",
 		"venue":   object{"name": "Bench Hall", "address": "1 Loopback Lane", "city": "Localhost", "country": "DE"},
-		"artists": []string{"The Percentiles", "Median Absolute Deviation"}, "currency": "EUR", "max_per_buyer": perBuyer,
+		"artists": []string{"The Percentiles", "Median Absolute Deviation"}, "currency": "EUR", "max_per_buyer": 6,
 		"generate": object{"kind": "rows", "sections": sections}, "prices": prices,
 		"room": object{
 			"state": "open", "rate_per_minute": throttle.RatePerMinute, "burst": throttle.Burst, "max_shoppers": throttle.MaxShoppers,

@@ -138,10 +138,10 @@ func checkSales(told []purchase, sales []sale, stock Stock, own bool) []Check {
 	for i := range sales {
 		s := &sales[i]
 		orders[s.ID] = s
-		switch {
-		case s.Status == "paid":
+		switch s.Status {
+		case "paid":
 			open = append(open, fmt.Sprintf("order %s is paid but has no tickets yet", s.ID))
-		case s.Status == "payment_unknown":
+		case "payment_unknown":
 			open = append(open, fmt.Sprintf("the payment of order %s is still unknown", s.ID))
 		}
 		if !s.sold() {

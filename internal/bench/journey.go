@@ -94,7 +94,7 @@ func (j *Journey) Run(ctx context.Context) (_ *JourneyReport, err error) {
 	}
 	defer func() { err = errors.Join(err, closeAPI()) }()
 	if j.Event == "" {
-		e, err := api.createEvent(ctx, j.Seats, 6, j.Throttle)
+		e, err := api.createEvent(ctx, j.Seats, j.Throttle)
 		if err != nil {
 			return nil, err
 		}

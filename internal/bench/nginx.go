@@ -36,7 +36,7 @@ func findNginx() (string, error) {
 // log, connections kept.
 func startNginx(ctx context.Context, program, folder string, content []byte) (_ *nginx, err error) {
 	for name, data := range map[string][]byte{"event.json": content, "nginx.conf": nil, "error.log": nil} {
-		if err := os.WriteFile(filepath.Join(folder, name), data, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(folder, name), data, 0o600); err != nil {
 			return nil, err
 		}
 	}

@@ -101,10 +101,7 @@ func (p *process) stop() error {
 	if p == nil {
 		return nil
 	}
-	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		<-p.done // it had ended already
-		return nil
-	}
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended already
 	select {
 	case <-p.done:
 		return nil

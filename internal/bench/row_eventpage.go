@@ -49,7 +49,7 @@ func prepareEventPage(ctx context.Context, env *Env) (_ Trial, err error) {
 	if t.node, err = t.servers.Serve(ctx); err != nil {
 		return nil, err
 	}
-	e, err := t.node.createEvent(ctx, 2010, 6, Throttle{RatePerMinute: 600, Burst: 50, MaxShoppers: 500, LeaseS: 600, ClaimWindowS: 60})
+	e, err := t.node.createEvent(ctx, 2010, Throttle{RatePerMinute: 600, Burst: 50, MaxShoppers: 500, LeaseS: 600, ClaimWindowS: 60})
 	if err != nil {
 		return nil, err
 	}

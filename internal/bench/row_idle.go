@@ -58,7 +58,7 @@ func (t *idleTrial) Measure(ctx context.Context) (_ float64, err error) {
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, node.Close()) }()
-	e, err := node.createEvent(ctx, 500, 6, Throttle{RatePerMinute: 1, Burst: 1, MaxShoppers: 1, LeaseS: 3600, ClaimWindowS: 3600})
+	e, err := node.createEvent(ctx, 500, Throttle{RatePerMinute: 1, Burst: 1, MaxShoppers: 1, LeaseS: 3600, ClaimWindowS: 3600})
 	if err != nil {
 		return 0, err
 	}

@@ -50,7 +50,7 @@ func prepareJoin(ctx context.Context, env *Env) (_ Trial, err error) {
 	if t.node, err = t.servers.Serve(ctx); err != nil {
 		return nil, err
 	}
-	e, err := t.node.createEvent(ctx, 500, 6, Throttle{RatePerMinute: 1, Burst: 1, MaxShoppers: 1, LeaseS: 3600, ClaimWindowS: 3600})
+	e, err := t.node.createEvent(ctx, 500, Throttle{RatePerMinute: 1, Burst: 1, MaxShoppers: 1, LeaseS: 3600, ClaimWindowS: 3600})
 	if err != nil {
 		return nil, err
 	}

@@ -65,7 +65,6 @@ type me struct {
 	Lease   *time.Time `json:"lease_ends"`
 	Pass    *string    `json:"pass"`
 	Room    struct {
-		State     string  `json:"state"`
 		Reason    *string `json:"reason"`
 		StockLeft *int    `json:"stock_left"`
 	} `json:"room"`
@@ -173,18 +172,17 @@ func (v *visitor) call(ctx context.Context, step, method, path, token string, he
 
 func (v *visitor) roomPath(rest string) string  { return "/v1/rooms/" + v.event + rest }
 func (v *visitor) eventPath(rest string) string { return "/v1/events/" + v.event + rest }
-func (v *visitor) isRefused(err error) *refusal {
-	var r *refusal
-	if errors.As(err, &r) {
-		return r
-	}
-	return nil
+
+// refused is the refusal that an error is, or nil.
+func (v *visitor) refused(err error) *refusal {
+	r, _ := errors.AsType[*refusal](err)
+	return r
 }
 
 func (v *visitor) join(ctx context.Context) error {
 	var m me
 	err := v.call(ctx, stepJoin, http.MethodPost, v.roomPath("/join"), "", nil, object{}, &m)
-	if r := v.isRefused(err); r != nil && r.Code == "room-closed" {
+	if r := v.refused(err); r != nil && r.Code == "room-closed" {
 		return errEnd(ShutOut)
 	}
 	if err != nil {
@@ -270,8 +268,7 @@ func (v *visitor) connected(ctx context.Context) (done bool, err error) {
 
 // parted says whether a connection that ended is worth another.
 func (v *visitor) parted(err error) (done bool, _ error) {
-	var closed *websocket.CloseError
-	if errors.As(err, &closed) {
+	if closed, ok := errors.AsType[*websocket.CloseError](err); ok {
 		switch closed.Code {
 		case 4010:
 			return true, errEnd(ShutOut)
@@ -285,7 +282,7 @@ func (v *visitor) parted(err error) (done bool, _ error) {
 func (v *visitor) claim(ctx context.Context) error {
 	var m me
 	err := v.call(ctx, stepClaim, http.MethodPost, v.roomPath("/claim"), v.token, nil, object{}, &m)
-	if r := v.isRefused(err); r != nil && r.Code == "not-your-turn" {
+	if r := v.refused(err); r != nil && r.Code == "not-your-turn" {
 		return errEnd(Missed)
 	}
 	if err != nil {
@@ -339,7 +336,7 @@ func (v *visitor) hold(ctx context.Context) (*held, error) {
 		if err == nil {
 			return &h, nil
 		}
-		r := v.isRefused(err)
+		r := v.refused(err)
 		switch {
 		case r == nil:
 			return nil, err
