@@ -1,0 +1,27 @@
+package web
+
+import "github.com/gin-gonic/gin"
+
+// Routes lists what the server answers.
+func (s *Server) Routes() gin.RoutesInfo { return s.engine.Routes() }
+
+// Documented is the path of a route as the OpenAPI document has it.
+var Documented = documented
+
+// Problems is the table of problems: status and title, by code.
+func Problems() map[string]struct {
+	Status int
+	Title  string
+} {
+	all := make(map[string]struct {
+		Status int
+		Title  string
+	}, len(kinds))
+	for code, kind := range kinds {
+		all[string(code)] = struct {
+			Status int
+			Title  string
+		}{kind.status, kind.title}
+	}
+	return all
+}
