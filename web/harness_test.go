@@ -150,7 +150,8 @@ func newStage(t testing.TB, o stageOptions) *stage {
 	ts.Start()
 	s.http = ts.Client()
 	s.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	s.http.Transport.(*http.Transport).MaxIdleConnsPerHost = 100
+	s.http.Transport.(*http.Transport).MaxIdleConnsPerHost = 1000
+	s.http.Transport.(*http.Transport).MaxIdleConns = 1000
 
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	g, work := errgroup.WithContext(work)
@@ -261,8 +262,20 @@ func keyed(key string) func(*http.Request)     { return header("Idempotency-Key"
 // do sends a request. A request that succeeds must be valid by the document too.
 func (s *stage) do(method, path, body string, with ...func(*http.Request)) reply {
 	s.t.Helper()
+	got, err := s.send(method, path, body, with...)
+	if err != nil {
+		s.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return got
+}
+
+// send is do for goroutines beside the test's own.
+func (s *stage) send(method, path, body string, with ...func(*http.Request)) (reply, error) {
+	s.t.Helper()
 	r, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, strings.NewReader(body))
-	must(s.t, err)
+	if err != nil {
+		return reply{}, err
+	}
 	if body != "" {
 		r.Header.Set("Content-Type", "application/json")
 	}
@@ -271,17 +284,17 @@ func (s *stage) do(method, path, body string, with ...func(*http.Request)) reply
 	}
 	response, err := s.http.Do(r)
 	if err != nil {
-		s.t.Fatalf("%s %s: %v", method, path, err)
+		return reply{}, err
 	}
 	defer response.Body.Close()
 	got := reply{t: s.t, asked: method + " " + path, status: response.StatusCode, header: response.Header}
 	if got.body, err = io.ReadAll(response.Body); err != nil {
-		s.t.Fatalf("%s %s: %v", method, path, err)
+		return reply{}, err
 	}
 	response.Body = io.NopCloser(bytes.NewReader(got.body))
 	r.Body = io.NopCloser(strings.NewReader(body))
 	api(s.t).hold(s.t, r, response)
-	return got
+	return got, nil
 }
 
 // ok demands a status and decodes the answer.
