@@ -61,6 +61,9 @@ func badJSON(err error) error {
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		return fault.New(fault.Invalid, "the body ends in the middle of a JSON value")
 	}
+	if strings.Contains(err.Error(), "Time.UnmarshalJSON") { // has no type of its own
+		return fault.New(fault.Invalid, "a time must be a string such as \"2027-03-01T19:00:00Z\"")
+	}
 	return fault.Wrap(err, fault.Invalid, "the body cannot be read")
 }
 

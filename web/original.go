@@ -122,6 +122,10 @@ func (s *Server) purchaseTicket(c *gin.Context) {
 		}
 		b.Method = "tok_ok"
 	}
+	if err := s.Shop.CheckMethod(b.Method); err != nil { // before an order is made
+		s.fail(c, err)
+		return
+	}
 	event, visitor, ordinal, err := s.owner(c, b.Ticket)
 	if err != nil {
 		s.fail(c, err)
