@@ -104,6 +104,9 @@ type Order struct {
 
 	Visitor string `json:"-"`
 	Hold    string `json:"-"`
+	// Freed lists, by ordinal, the tickets that the change which returned the
+	// order put back on sale. It is empty when the order had ended before.
+	Freed []int `json:"-"`
 }
 
 // Ordinals lists the order's tickets by ordinal.

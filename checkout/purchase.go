@@ -241,6 +241,7 @@ func (s *Service) conclude(ctx context.Context, k *Key, o Order, p Payment, r pa
 		done, err := s.orders.CommitSale(ctx, k, p.ID)
 		if err != nil {
 			if taken, ok := takenOf(err); ok {
+				s.freed(ctx, done, 0)
 				s.repair(ctx, o.Event, taken)
 				layout, lerr := s.catalog.Layout(ctx, o.Event)
 				if lerr != nil {
@@ -253,9 +254,12 @@ func (s *Service) conclude(ctx context.Context, k *Key, o Order, p Payment, r pa
 			}
 			return Order{}, err
 		}
+		if done.Status != Paid && done.Status != Fulfilled {
+			return done, nil // it ended before the gateway's answer was in
+		}
 		s.step(StepCommitted)
 		s.metrics.sold.Add(float64(len(done.Items)))
-		s.settle(ctx, done, Sold)
+		s.settle(ctx, done, Sold, done.Ordinals(), len(done.Items))
 		s.step(StepSettled)
 		return done, nil
 	case payment.Declined:
@@ -274,7 +278,7 @@ func (s *Service) Cancel(ctx context.Context, order string) (Order, error) {
 	if err != nil {
 		return Order{}, err
 	}
-	s.settle(ctx, o, Available)
+	s.freed(ctx, o, 0)
 	return o, nil
 }
 
@@ -284,24 +288,26 @@ func (s *Service) RefundOrder(ctx context.Context, order, reason, actor string) 
 	if err != nil {
 		return Order{}, err
 	}
-	s.settle(ctx, o, Available)
+	s.freed(ctx, o, -len(o.Freed))
 	return o, nil
 }
 
-// settle tells the live inventory what was decided. It may fail: Redis is not
-// the truth, and the auditor compares the two.
-func (s *Service) settle(ctx context.Context, o Order, to TicketState) {
+// freed tells the live inventory which tickets an order gave back, and nothing
+// about those it had lost before: they may be somebody else's by now.
+func (s *Service) freed(ctx context.Context, o Order, bought int) {
+	if len(o.Freed) > 0 {
+		s.settle(ctx, o, Available, o.Freed, bought)
+	}
+}
+
+// settle tells the live inventory what was decided; bought is the change of the
+// buyer's count. It may fail: Redis is not the truth, and the auditor compares
+// the two.
+func (s *Service) settle(ctx context.Context, o Order, to TicketState, ordinals []int, bought int) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sideEffect)
 	defer cancel()
-	bought := 0
-	switch {
-	case to == Sold:
-		bought = len(o.Items)
-	case o.Status == Refunded:
-		bought = -len(o.Items)
-	}
 	err := s.holds.Settle(ctx, Settlement{
-		Event: o.Event, Visitor: o.Visitor, Hold: o.Hold, Ordinals: o.Ordinals(), To: to, Bought: bought,
+		Event: o.Event, Visitor: o.Visitor, Hold: o.Hold, Ordinals: ordinals, To: to, Bought: bought,
 	})
 	if err != nil {
 		s.log.WarnContext(ctx, "the live inventory will be repaired by the auditor",

@@ -70,7 +70,7 @@ func (s *Service) Capture(ctx context.Context, id string) error {
 		// No money can be had for this sale any more: the tickets go back.
 		o, err := s.orders.CaptureLost(ctx, p.ID, "the authorisation was gone at capture")
 		if err == nil {
-			s.settle(ctx, o, Available)
+			s.freed(ctx, o, -len(o.Freed))
 		}
 		return err
 	}
@@ -124,7 +124,7 @@ func (s *Service) Expire(ctx context.Context, id string) (later time.Duration, e
 	if err != nil || !ended {
 		return later, err
 	}
-	s.settle(ctx, o, Available)
+	s.freed(ctx, o, 0)
 	return 0, nil
 }
 

@@ -222,7 +222,7 @@ func (s *Store) giveUp(ctx context.Context, tx pgx.Tx, o *checkout.Order, to che
 	if err := s.voidLive(ctx, tx, o.ID, why); err != nil {
 		return err
 	}
-	if err := freeTickets(ctx, tx, o.ID); err != nil {
+	if err := freeTickets(ctx, tx, o); err != nil {
 		return err
 	}
 	return moveOrder(ctx, tx, o, to, why)
@@ -248,15 +248,18 @@ func (s *Store) voidLive(ctx context.Context, tx pgx.Tx, order, why string) erro
 	return nil
 }
 
-// freeTickets puts every ticket the order has back on sale.
-func freeTickets(ctx context.Context, tx pgx.Tx, order string) error {
-	_, err := tx.Exec(ctx, `
+// freeTickets puts every ticket the order still has back on sale.
+func freeTickets(ctx context.Context, tx pgx.Tx, o *checkout.Order) error {
+	rows, err := tx.Query(ctx, `
 		update tickets set status = 'available', user_id = null, order_id = null, reserved_until = null
-		where order_id = $1`, order)
+		where order_id = $1 returning ordinal`, o.ID)
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, `update order_items set sold = false, code = null where order_id = $1`, order)
+	if o.Freed, err = pgx.CollectRows(rows, pgx.RowTo[int]); err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `update order_items set sold = false, code = null where order_id = $1`, o.ID)
 	return err
 }
 

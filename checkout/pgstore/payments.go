@@ -313,7 +313,7 @@ func (s *Store) RefundOrder(ctx context.Context, id, reason, actor string) (o ch
 			if err := s.refund(ctx, tx, &o, reason); err != nil {
 				return err
 			}
-			if err := freeTickets(ctx, tx, o.ID); err != nil {
+			if err := freeTickets(ctx, tx, &o); err != nil {
 				return err
 			}
 			if err := moveOrder(ctx, tx, &o, checkout.Refunded, why); err != nil {
@@ -322,7 +322,9 @@ func (s *Store) RefundOrder(ctx context.Context, id, reason, actor string) (o ch
 		default:
 			return fault.New(fault.Conflict, "an order that is %s cannot be refunded", o.Status)
 		}
+		freed := o.Freed
 		o, err = loadOrder(ctx, tx, id, false)
+		o.Freed = freed
 		return err
 	})
 	return o, err

@@ -1,0 +1,147 @@
+package checkout_test
+
+import (
+	"testing"
+	"time"
+
+	"onsale/checkout"
+	"onsale/checkout/payment"
+)
+
+// TestEndingTwice ends orders again whose seats somebody else has bought in
+// the meantime: the live inventory must go on saying that they are sold.
+func TestEndingTwice(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ctx := t.Context()
+	visitor := h.admit(time.Minute)
+	cancelled := h.order(visitor, h.hold(visitor, 1))
+	_, refunded := h.bought(2)
+	for buyers := range 2 {
+		if _, err := h.Cancel(ctx, cancelled.ID); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.RefundOrder(ctx, refunded.ID, "", "admin"); err != nil {
+			t.Fatal(err)
+		}
+		if buyers == 0 {
+			h.bought(1, 2)
+		}
+	}
+	if h.live(1) != "S" || h.live(2) != "S" {
+		t.Errorf("live states are %s%s, want SS", h.live(1), h.live(2))
+	}
+}
+
+// TestExpiryAfterTheClaim expires an order so late that its claim had run out
+// and somebody else bought one of its seats.
+func TestExpiryAfterTheClaim(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ctx := t.Context()
+	visitor := h.admit(time.Minute)
+	o := h.order(visitor, h.hold(visitor, 1, 2))
+	h.exec(`update orders set pay_by = now() - interval '10 minutes' where id = $1`, o.ID)
+	h.exec(`update tickets set reserved_until = now() - interval '8 minutes' where order_id = $1`, o.ID)
+	// The hold lapsed as well.
+	if err := h.holds.Settle(ctx, checkout.Settlement{
+		Event: h.event, Hold: o.Hold, Visitor: visitor, Ordinals: []int{1, 2}, To: checkout.Available,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	h.bought(2)
+	if _, err := h.Expire(ctx, o.ID); err != nil {
+		t.Fatal(err)
+	}
+	if h.live(1) != "A" || h.live(2) != "S" {
+		t.Errorf("live states are %s%s, want AS", h.live(1), h.live(2))
+	}
+	h.checkInvariants()
+}
+
+// TestRefundOvertakesTheRequest lets the settle job commit a sale and an
+// operator refund it while the buyer's own request still has to record it.
+func TestRefundOvertakesTheRequest(t *testing.T) {
+	t.Parallel()
+	var at func()
+	h := newHouse(t, func(d *checkout.Deps) {
+		d.Step = func(name string) {
+			if do := at; name == checkout.StepAuthorised && do != nil {
+				at = nil
+				do()
+			}
+		}
+	})
+	ctx := t.Context()
+	visitor := h.admit(time.Minute)
+	o := h.order(visitor, h.hold(visitor, 1))
+	at = func() {
+		id := query[string](h, `select id::text from payments where order_id = $1`, o.ID)
+		if _, err := h.SettlePayment(ctx, id); err != nil {
+			t.Error(err)
+		}
+		if _, err := h.RefundOrder(ctx, o.ID, "", "admin"); err != nil {
+			t.Error(err)
+		}
+	}
+	o, err := h.Pay(ctx, key(), o.ID, payment.MethodOK)
+	if err != nil || o.Status != checkout.Refunded {
+		t.Errorf("pay: %s, %v; want refunded", o.Status, err)
+	}
+	if h.live(1) != "A" {
+		t.Errorf("live state is %s, want A", h.live(1))
+	}
+	h.hold(visitor, 1, 2, 3, 4) // nothing counts as bought
+}
+
+// TestLostClaimFreesTheRest loses one of two seats: the other one is for sale
+// again at once, not when the hold lapses.
+func TestLostClaimFreesTheRest(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ctx := t.Context()
+	slow, quick := h.admit(time.Minute), h.admit(time.Minute)
+	o := h.order(slow, h.hold(slow, 1, 2))
+	_, p, _, err := h.orders.BeginPayment(ctx, key(), o.ID, payment.MethodOK, "sandbox")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.gateway.Authorise(ctx, payment.Charge{Key: p.ID, Order: o.ID, Amount: 9000, Currency: "EUR", Method: payment.MethodOK}); err != nil {
+		t.Fatal(err)
+	}
+	h.exec(`update tickets set reserved_until = now() - interval '1 second' where order_id = $1`, o.ID)
+	_, err = h.orders.CreateOrder(ctx, key(), checkout.NewOrder{
+		ID: "01990000-0000-7000-8000-000000000001", Event: h.event, Visitor: quick, Hold: "elsewhere", Ordinals: []int{2},
+		Currency: "EUR", Buyer: buyer, PayWithin: time.Minute, MaxPerBuyer: 4,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.SettlePayment(ctx, p.ID); err != nil {
+		t.Fatal(err)
+	}
+	if h.live(1) != "A" || h.live(2) != "H" {
+		t.Errorf("live states are %s%s, want AH", h.live(1), h.live(2))
+	}
+	h.hold(quick, 1)
+	h.work()
+	h.checkInvariants()
+}
+
+// TestCaptureLostForgetsThePurchase: who lost their tickets because the money
+// was gone may buy as many again.
+func TestCaptureLostForgetsThePurchase(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	visitor, o := h.bought(1, 2, 3, 4)
+	id := query[string](h, `select id::text from payments where order_id = $1`, o.ID)
+	if err := h.gateway.Void(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	h.work()
+	if o, err := h.Order(t.Context(), o.ID); err != nil || o.Status != checkout.Cancelled {
+		t.Fatalf("the order is %s, %v; want cancelled", o.Status, err)
+	}
+	h.hold(visitor, 1, 2, 3, 4)
+	h.checkInvariants()
+}
