@@ -119,7 +119,7 @@ func newStage(t testing.TB, o stageOptions) *stage {
 	must(t, err)
 	sandbox := payment.NewSandbox(s.db, 50*time.Millisecond)
 	s.shop, err = checkout.New(checkout.Deps{
-		Options: checkout.Options{HoldTTL: 10 * time.Minute, MaxExtensions: 2, PayWithin: 10 * time.Minute, GatewayTimeout: 2 * time.Second},
+		Options: checkout.Options{HoldTTL: 5 * time.Minute, MaxExtensions: 2, PayWithin: 10 * time.Minute, GatewayTimeout: 2 * time.Second},
 		Catalog: events, Holds: holds, Orders: orders, Gateway: sandbox, Inventory: s.inventory, Logger: o.log, Registerer: registry,
 	})
 	must(t, err)

@@ -2,6 +2,9 @@ package web
 
 import (
 	"errors"
+	"net/http"
+	"strconv"
+	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -9,6 +12,30 @@ import (
 type metrics struct {
 	requests *prometheus.HistogramVec
 	recent   recent
+
+	handles sync.Map // metricKey → prometheus.Observer: finding one by its labels costs more than observing
+}
+
+type metricKey struct {
+	method, route string
+	status        int
+}
+
+// request returns the histogram of one kind of request.
+func (m *metrics) request(method, route string, status int) prometheus.Observer {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions:
+	default:
+		method = "other" // clients may make up as many as they like
+	}
+	key := metricKey{method, route, status}
+	if h, ok := m.handles.Load(key); ok {
+		o, _ := h.(prometheus.Observer)
+		return o
+	}
+	o := m.requests.WithLabelValues(method, route, strconv.Itoa(status))
+	m.handles.Store(key, o)
+	return o
 }
 
 func newMetrics(reg prometheus.Registerer) (*metrics, error) {

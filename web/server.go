@@ -71,16 +71,17 @@ type Deps struct {
 // Server answers HTTP and WebSocket requests for one node.
 type Server struct {
 	Deps
-	log     *slog.Logger
-	engine  *gin.Engine
-	hub     *Hub
-	live    *liveHub
-	admin   *adminHub
-	pages   *pages
-	api     *apiDocument
-	metrics *metrics
-	origins map[string]bool
-	secure  bool // cookies only over TLS
+	log      *slog.Logger
+	engine   *gin.Engine
+	hub      *Hub
+	live     *liveHub
+	admin    *adminHub
+	pages    *pages
+	api      *apiDocument
+	metrics  *metrics
+	requests *requestIDs
+	origins  map[string]bool
+	secure   bool // cookies only over TLS
 
 	crossOrigin *http.CrossOriginProtection
 }
@@ -98,11 +99,12 @@ func New(d Deps) (*Server, error) {
 	}
 	gin.SetMode(gin.ReleaseMode)
 	s := &Server{
-		Deps:    d,
-		log:     d.Logger,
-		engine:  gin.New(),
-		secure:  d.PublicURL.Scheme == "https",
-		origins: map[string]bool{origin(d.PublicURL): true},
+		Deps:     d,
+		log:      d.Logger,
+		engine:   gin.New(),
+		requests: newRequestIDs(),
+		secure:   d.PublicURL.Scheme == "https",
+		origins:  map[string]bool{origin(d.PublicURL): true},
 	}
 	for _, o := range d.AllowedOrigins {
 		s.origins[strings.TrimSuffix(o, "/")] = true
