@@ -190,11 +190,13 @@ type OrderStore interface {
 
 	// BeginPayment records an attempt before the gateway is asked. answered
 	// is true when the key has an answer already or the order needs no
-	// payment: then order is the answer.
+	// payment: then order is the answer. Conflict when the order has ended, its
+	// time is over or its event is not on sale any more.
 	BeginPayment(ctx context.Context, k Key, order, method, gateway string) (o Order, p Payment, answered bool, err error)
 	// CommitSale makes the order's tickets the buyer's, if all of them are
 	// still claimed; otherwise the order is cancelled, the payment is to be
-	// voided and the error is TicketsTaken. k may be nil.
+	// voided and the error is TicketsTaken. The order of a cancelled event is
+	// cancelled likewise, and returned. k may be nil.
 	CommitSale(ctx context.Context, k *Key, payment string) (Order, error)
 	DeclinePayment(ctx context.Context, k *Key, payment, reason string) (Order, error)
 	// RequireAction gives the order back to its buyer, who has to act.

@@ -159,7 +159,8 @@ func (s *Service) CheckMethod(method string) error {
 
 // Pay authorises the order's total and commits the sale. The answer is the
 // order: paid, declined (pay again with another method), awaiting_payment with
-// a next action, or payment_unknown while the gateway's answer is looked up.
+// a next action, payment_unknown while the gateway's answer is looked up, or an
+// order that ended meanwhile, as when its event was cancelled.
 // GatewayUnavailable means that nothing was charged.
 func (s *Service) Pay(ctx context.Context, k Key, order, method string) (Order, error) {
 	if err := checkKey(k); err != nil {
@@ -255,6 +256,7 @@ func (s *Service) conclude(ctx context.Context, k *Key, o Order, p Payment, r pa
 			return Order{}, err
 		}
 		if done.Status != Paid && done.Status != Fulfilled {
+			s.freed(ctx, done, 0)
 			return done, nil // it ended before the gateway's answer was in
 		}
 		s.step(StepCommitted)

@@ -6,6 +6,7 @@ import (
 
 	"onsale/checkout"
 	"onsale/checkout/payment"
+	"onsale/internal/fault"
 )
 
 // TestEndingTwice ends orders again whose seats somebody else has bought in
@@ -144,4 +145,39 @@ func TestCaptureLostForgetsThePurchase(t *testing.T) {
 	}
 	h.hold(visitor, 1, 2, 3, 4)
 	h.checkInvariants()
+}
+
+// TestEventCancelledWhilePaying cancels the event before and during an attempt.
+func TestEventCancelledWhilePaying(t *testing.T) {
+	t.Parallel()
+	for _, step := range []string{checkout.StepOrdered, checkout.StepBegun, checkout.StepAuthorised} {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			var h *house
+			h = newHouse(t, func(d *checkout.Deps) {
+				d.Step = func(name string) {
+					if name == step {
+						h.exec(`update events set status = 'cancelled' where id = $1`, h.event)
+					}
+				}
+			})
+			visitor := h.admit(time.Minute)
+			o := h.order(visitor, h.hold(visitor, 1))
+			got, err := h.Pay(t.Context(), key(), o.ID, payment.MethodOK)
+			if step == checkout.StepOrdered {
+				if !fault.Is(err, fault.Conflict) || query[int](h, `select count(*) from sandbox_payments`) != 0 {
+					t.Errorf("pay: %s, %v; want a conflict and no charge", got.Status, err)
+				}
+				return
+			}
+			if err != nil || got.Status != checkout.Cancelled || h.live(1) != "A" {
+				t.Errorf("pay: %s, %v, live %s; want the order cancelled", got.Status, err, h.live(1))
+			}
+			h.work()
+			if ours, theirs := h.payment(o); ours != "voided" || theirs != "voided" {
+				t.Errorf("the payment is %s here and %s at the gateway; want voided", ours, theirs)
+			}
+			h.checkInvariants()
+		})
+	}
 }

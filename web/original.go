@@ -146,6 +146,10 @@ func (s *Server) purchaseTicket(c *gin.Context) {
 		}
 	}
 	s.bought(c, o)
+	if o.Status.Terminal() && o.Status != checkout.Fulfilled {
+		s.fail(c, fault.New(fault.Conflict, "the order for the ticket is %s", o.Status))
+		return
+	}
 	status := "pending"
 	switch o.Status {
 	case checkout.Paid, checkout.Fulfilled:

@@ -353,6 +353,14 @@ func loadOrder(ctx context.Context, tx pgx.Tx, id string, lock bool) (checkout.O
 	return o, nil
 }
 
+// reload reads an order again that the transaction has changed.
+func reload(ctx context.Context, tx pgx.Tx, o *checkout.Order) (err error) {
+	freed := o.Freed
+	*o, err = loadOrder(ctx, tx, o.ID, false)
+	o.Freed = freed
+	return err
+}
+
 // Orders implements checkout.OrderStore.
 func (s *Store) Orders(ctx context.Context, q checkout.OrderQuery) (page checkout.OrderPage, err error) {
 	before, beforeID, err := decodeCursor(q.Cursor)

@@ -56,11 +56,17 @@ func (s *Store) BeginPayment(ctx context.Context, k checkout.Key, order, method,
 			return fault.New(fault.Conflict, "an order that is %s cannot be paid", o.Status)
 		}
 		var late bool
-		if err := tx.QueryRow(ctx, `select now() >= pay_by from orders where id = $1`, order).Scan(&late); err != nil {
+		var event string
+		err = tx.QueryRow(ctx, `
+			select now() >= o.pay_by, e.status from orders o join events e on e.id = o.event_id where o.id = $1`, order).
+			Scan(&late, &event)
+		switch {
+		case err != nil:
 			return err
-		}
-		if late {
+		case late:
 			return fault.New(fault.Conflict, "the time to pay this order is over")
+		case event != "on_sale":
+			return fault.New(fault.Conflict, "the event is not on sale any more: it is %s", event)
 		}
 		if err := s.voidLive(ctx, tx, order, "another attempt was started"); err != nil {
 			return err
@@ -108,6 +114,19 @@ func (s *Store) CommitSale(ctx context.Context, k *checkout.Key, payment string)
 			return err
 		}
 		if !open {
+			return answerKey(ctx, tx, k, 200, o)
+		}
+		var off bool
+		if err := tx.QueryRow(ctx, `select status = 'cancelled' from events where id = $1`, o.Event).Scan(&off); err != nil {
+			return err
+		}
+		if off {
+			if err := s.giveUp(ctx, tx, &o, checkout.Cancelled, "the event was cancelled before the payment was done"); err != nil {
+				return err
+			}
+			if err := reload(ctx, tx, &o); err != nil {
+				return err
+			}
 			return answerKey(ctx, tx, k, 200, o)
 		}
 		rows, err := tx.Query(ctx, `
@@ -322,10 +341,7 @@ func (s *Store) RefundOrder(ctx context.Context, id, reason, actor string) (o ch
 		default:
 			return fault.New(fault.Conflict, "an order that is %s cannot be refunded", o.Status)
 		}
-		freed := o.Freed
-		o, err = loadOrder(ctx, tx, id, false)
-		o.Freed = freed
-		return err
+		return reload(ctx, tx, &o)
 	})
 	return o, err
 }
