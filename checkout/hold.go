@@ -61,7 +61,8 @@ type HoldStore interface {
 	Extend(ctx context.Context, event, visitor, hold string, ttl time.Duration, most int) (HeldTickets, error)
 	// Pin keeps a hold for an order until ttl from now.
 	Pin(ctx context.Context, event, visitor, hold string, ttl time.Duration) (HeldTickets, error)
-	// Unpin gives a pinned hold back to its visitor for ttl from now.
+	// Unpin gives a pinned hold back to its visitor for ttl from now, or until
+	// the end of the lease.
 	Unpin(ctx context.Context, event, visitor, hold string, ttl time.Duration) error
 	Release(ctx context.Context, event, visitor, hold string) error
 	// OfVisitor lists the live holds of a visitor.

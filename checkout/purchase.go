@@ -105,7 +105,8 @@ func (s *Service) keep(ctx context.Context, o Order) {
 
 // refused cleans up after an order that the order store did not take.
 func (s *Service) refused(ctx context.Context, r OrderRequest, held HeldTickets, cause error) {
-	if fault.Is(cause, fault.Unavailable) || fault.Is(cause, fault.KeyInFlight) || len(held.Ordinals) == 0 {
+	if fault.Is(cause, fault.Unavailable) || fault.Is(cause, fault.KeyInFlight) || fault.Is(cause, fault.KeyReused) ||
+		len(held.Ordinals) == 0 {
 		return // the outcome is open, or an order has the hold
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sideEffect)

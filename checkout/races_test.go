@@ -181,3 +181,25 @@ func TestEventCancelledWhilePaying(t *testing.T) {
 		})
 	}
 }
+
+// TestReusedKeyLeavesTheOrderItsHold sends another body under the key of an
+// order: the refusal must not loosen the order's hold.
+func TestReusedKeyLeavesTheOrderItsHold(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ctx := t.Context()
+	visitor := h.admit(time.Minute)
+	hold := h.hold(visitor, 1)
+	r := checkout.OrderRequest{Event: h.event, Visitor: visitor, Hold: hold.ID, Buyer: buyer}
+	k := key()
+	if _, err := h.CreateOrder(ctx, k, r); err != nil {
+		t.Fatal(err)
+	}
+	k.Fingerprint = "g"
+	if _, err := h.CreateOrder(ctx, k, r); !fault.Is(err, fault.KeyReused) {
+		t.Errorf("another body under the key: %v", err)
+	}
+	if err := h.ReleaseHold(ctx, h.event, visitor, hold.ID); !fault.Is(err, fault.Conflict) {
+		t.Errorf("the hold of an open order could be released: %v", err)
+	}
+}

@@ -16,7 +16,7 @@
 -- INVARIANTS
 --   A pinned hold stays until the order ends or its time is up. Only pin may
 --   carry a hold past the visitor's lease. unpin gives the hold back to its
---   visitor with the given ttl.
+--   visitor with the given ttl, or what the lease leaves of it.
 -- COMPLEXITY  O(tickets in the hold)
 
 local hold, exp, active = KEYS[1], KEYS[2], KEYS[3]
@@ -33,9 +33,9 @@ local expires, extensions, pinned = tonumber(h[2]), tonumber(h[4]), tonumber(h[5
 
 if verb ~= 'get' then
   local to = now + ttl
+  local lease = tonumber(redis.call('ZSCORE', active, visitor) or '0')
   if verb == 'extend' then
     if pinned == 1 then return {-4} end
-    local lease = tonumber(redis.call('ZSCORE', active, visitor) or '0')
     if to > lease then to = lease end
     if extensions >= most or to <= expires then return {-3} end
     extensions = extensions + 1
@@ -43,6 +43,7 @@ if verb ~= 'get' then
     if to < expires then to = expires end
     pinned = 1
   else
+    if to > lease then to = math.max(lease, now) end
     pinned = 0
   end
   expires = to

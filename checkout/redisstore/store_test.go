@@ -299,8 +299,11 @@ func TestExtendPinRelease(t *testing.T) {
 			t.Errorf("pin: %+v, %v", pinned, err)
 		}
 		wantCode(t, "releasing a pinned hold", h.Release(ctx, h.event, v, held.ID), fault.Conflict)
-		if err := h.Unpin(ctx, h.event, v, held.ID, 10*time.Second); err != nil {
+		if err := h.Unpin(ctx, h.event, v, held.ID, time.Hour); err != nil {
 			t.Error(err)
+		}
+		if loose, err := h.Get(ctx, h.event, v, held.ID); err != nil || loose.Pinned || time.Until(loose.Expires) > time.Minute {
+			t.Errorf("unpin: %+v, %v; want it to end with the lease", loose, err)
 		}
 		if err := h.Release(ctx, h.event, v, held.ID); err != nil {
 			t.Error(err)
