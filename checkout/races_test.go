@@ -203,3 +203,25 @@ func TestReusedKeyLeavesTheOrderItsHold(t *testing.T) {
 		t.Errorf("the hold of an open order could be released: %v", err)
 	}
 }
+
+// TestFreeOrderCapturedThenVoided: there is nothing to give back for tickets
+// that cost nothing, and no refund of nothing may keep the payment open.
+func TestFreeOrderCapturedThenVoided(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ctx := t.Context()
+	h.exec(`update tickets set price_amount = 0 where event_id = $1`, h.event)
+	_, o := h.bought(1)
+	id := query[string](h, `select id::text from payments where order_id = $1`, o.ID)
+	if err := h.gateway.Capture(ctx, id); err != nil { // the capture's worker stops here
+		t.Fatal(err)
+	}
+	if _, err := h.RefundOrder(ctx, o.ID, "", "admin"); err != nil {
+		t.Fatal(err)
+	}
+	h.work()
+	if ours, _ := h.payment(o); ours != "voided" {
+		t.Errorf("the payment is still %s", ours)
+	}
+	h.checkInvariants()
+}

@@ -95,7 +95,10 @@ func (s *Service) Void(ctx context.Context, id string) error {
 	gctx, cancel := context.WithTimeout(ctx, s.opts.GatewayTimeout)
 	defer cancel()
 	err = s.gateway.Void(gctx, p.ID)
-	if errors.Is(err, payment.ErrCaptured) {
+	switch {
+	case errors.Is(err, payment.ErrCaptured) && p.Amount.Amount == 0:
+		err = nil // tickets that cost nothing: nothing to give back
+	case errors.Is(err, payment.ErrCaptured):
 		err = s.gateway.Refund(gctx, p.ID, p.ID, p.Amount.Amount)
 	}
 	if err != nil {
