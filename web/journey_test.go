@@ -185,6 +185,15 @@ func TestOriginalPathsSellATicket(t *testing.T) {
 			}
 		}
 	}
+	// Who asks again after their turn, since the answer was lost, hears the same.
+	s.do(http.MethodDelete, "/v1/rooms/"+s.event+"/me", "", bearing(m.VisitorToken)).ok(204, nil)
+	var bought struct {
+		Status string `json:"purchase_status"`
+	}
+	s.post("/purchase_ticket/", fmt.Sprintf(`{"ticket_id":%q}`, shown.Tickets[1].ID), bearing(m.VisitorToken)).ok(200, &bought)
+	if bought.Status != "purchased" {
+		t.Errorf("asked again after the turn: %s", bought.Status)
+	}
 	if n := query[int](s, `select count(*) from tickets where status = 'purchased' and event_id = $1`, s.event); n != 2 {
 		t.Errorf("%d tickets are sold", n)
 	}

@@ -12,6 +12,7 @@ import (
 	"onsale/checkout"
 	"onsale/internal/fault"
 	"onsale/waitroom"
+	"onsale/waitroom/pass"
 )
 
 // The paths of the original request: thin aliases on the same services, for
@@ -29,42 +30,54 @@ func (s *Server) originalRoutes(r gin.IRouter) {
 	}
 }
 
-// owner finds the ticket's event and the one who asks: the holder of a pass
-// for it, or of a session (visitor) token whose turn it is.
-func (s *Server) owner(c *gin.Context, ticket string) (event, visitor string, ordinal int, err error) {
+// asker is who asks for a ticket: the holder of a pass for its event, or of a
+// session (visitor) token.
+type asker struct {
+	event, visitor string
+	ordinal        int
+	turn           error // why they may not shop now, nil if they may
+}
+
+// asker finds the ticket's event and the one who asks.
+func (s *Server) asker(c *gin.Context, ticket string) (asker, error) {
 	token, err := bearer(c)
 	if err != nil {
-		return "", "", 0, err
+		return asker{}, err
 	}
 	if token == "" {
-		return "", "", 0, fault.New(fault.PassRequired, "a pass or session token is needed")
+		return asker{}, fault.New(fault.PassRequired, "a pass or session token is needed")
 	}
 	session, serr := s.Keys.Visitor(token, s.Clock())
 	p, perr := s.Keys.PassOfAnyEvent(token, s.Clock())
-	if serr != nil && perr != nil {
-		return "", "", 0, s.passFault(perr, "")
+	if serr != nil && perr != nil && !errors.Is(perr, pass.ErrExpired) {
+		return asker{}, s.passFault(perr, "")
 	}
 	ctx := c.Request.Context()
-	event, ordinal, err = s.Catalog.TicketEvent(ctx, strings.ToLower(ticket))
+	event, ordinal, err := s.Catalog.TicketEvent(ctx, strings.ToLower(ticket))
 	if err != nil {
-		return "", "", 0, err
+		return asker{}, err
 	}
-	if perr == nil {
+	if serr != nil {
 		if p.Event != event {
-			return "", "", 0, fault.New(fault.Forbidden, "the pass is for another event")
+			return asker{}, fault.New(fault.Forbidden, "the pass is for another event")
 		}
-		return event, p.Visitor, ordinal, nil
+		a := asker{event: event, visitor: p.Visitor, ordinal: ordinal}
+		if perr != nil {
+			a.turn = s.passFault(perr, event)
+		}
+		return a, nil
 	}
+	a := asker{event: event, visitor: session, ordinal: ordinal}
 	me, err := s.Rooms.Me(ctx, event, session)
 	switch {
 	case fault.Is(err, fault.UnknownVisitor), fault.Is(err, fault.NotFound):
-		return "", "", 0, fault.New(fault.PassRequired, "join the queue of this event first").With("queue", s.queueURL(event))
+		a.turn = fault.New(fault.PassRequired, "join the queue of this event first").With("queue", s.queueURL(event))
 	case err != nil:
-		return "", "", 0, err
+		a.turn = err
 	case me.State != waitroom.Shopping:
-		return "", "", 0, fault.New(fault.PassLapsed, "it is not your turn in the shop: you are %s", me.State)
+		a.turn = fault.New(fault.PassLapsed, "it is not your turn in the shop: you are %s", me.State)
 	}
-	return event, session, ordinal, nil
+	return a, nil
 }
 
 func (s *Server) reserveTicket(c *gin.Context) {
@@ -75,15 +88,18 @@ func (s *Server) reserveTicket(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	event, visitor, ordinal, err := s.owner(c, b.Ticket)
+	a, err := s.asker(c, b.Ticket)
+	if err == nil {
+		err = a.turn
+	}
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
 	ctx := c.Request.Context()
-	hold, err := s.holdOf(c, event, visitor, ordinal)
+	hold, err := s.holdOf(c, a)
 	if fault.Is(err, fault.HoldLapsed) {
-		hold, err = s.Shop.Hold(ctx, checkout.HoldRequest{Event: event, Visitor: visitor, Ordinals: []int{ordinal}})
+		hold, err = s.Shop.Hold(ctx, checkout.HoldRequest{Event: a.event, Visitor: a.visitor, Ordinals: []int{a.ordinal}})
 	}
 	if err != nil {
 		s.fail(c, err)
@@ -92,14 +108,14 @@ func (s *Server) reserveTicket(c *gin.Context) {
 	private(c, http.StatusOK, gin.H{"ticket_id": b.Ticket, "reservation_expire_time": hold.ExpiresAt.Format(time.RFC3339)})
 }
 
-// holdOf finds the visitor's hold with the ticket; HoldLapsed if there is none.
-func (s *Server) holdOf(c *gin.Context, event, visitor string, ordinal int) (checkout.Hold, error) {
-	holds, err := s.Shop.Holds(c.Request.Context(), event, visitor)
+// holdOf finds the asker's hold with the ticket; HoldLapsed if there is none.
+func (s *Server) holdOf(c *gin.Context, a asker) (checkout.Hold, error) {
+	holds, err := s.Shop.Holds(c.Request.Context(), a.event, a.visitor)
 	if err != nil {
 		return checkout.Hold{}, err
 	}
 	for _, h := range holds {
-		if slices.Contains(h.Ordinals, ordinal) {
+		if slices.Contains(h.Ordinals, a.ordinal) {
 			return h, nil
 		}
 	}
@@ -126,12 +142,12 @@ func (s *Server) purchaseTicket(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	event, visitor, ordinal, err := s.owner(c, b.Ticket)
+	a, err := s.asker(c, b.Ticket)
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
-	o, err := s.orderOf(c, event, visitor, strings.ToLower(b.Ticket), ordinal)
+	o, err := s.orderOf(c, a, strings.ToLower(b.Ticket))
 	if err != nil {
 		s.fail(c, err)
 		return
@@ -139,7 +155,7 @@ func (s *Server) purchaseTicket(c *gin.Context) {
 	if o.Status == checkout.AwaitingPayment || o.Status == checkout.Declined {
 		// A fresh key: what makes this call idempotent is the order, which is
 		// paid once however often it is called.
-		key := checkout.Key{Scope: visitor + " purchase " + o.ID, Value: requestID(c) + "-" + s.Clock().Format(time.RFC3339Nano)}
+		key := checkout.Key{Scope: a.visitor + " purchase " + o.ID, Value: requestID(c) + "-" + s.Clock().Format(time.RFC3339Nano)}
 		if o, err = s.Shop.Pay(c.Request.Context(), key, o.ID, b.Method); err != nil {
 			s.fail(c, err)
 			return
@@ -160,21 +176,27 @@ func (s *Server) purchaseTicket(c *gin.Context) {
 	private(c, http.StatusOK, gin.H{"ticket_id": b.Ticket, "purchase_status": status, "order": o.ID})
 }
 
-// orderOf finds or makes the visitor's order for a reserved ticket.
-func (s *Server) orderOf(c *gin.Context, event, visitor, ticket string, ordinal int) (checkout.Order, error) {
+// orderOf finds or makes the asker's order for a reserved ticket. Only making
+// one needs a turn in the shop: who has an order has its time, and is told of a
+// purchase whose answer was lost.
+func (s *Server) orderOf(c *gin.Context, a asker, ticket string) (checkout.Order, error) {
 	ctx := c.Request.Context()
-	o, err := s.Shop.OpenOrderFor(ctx, ticket, visitor)
-	if err == nil || !fault.Is(err, fault.NotFound) {
+	o, err := s.Shop.OpenOrderFor(ctx, ticket, a.visitor)
+	if !fault.Is(err, fault.NotFound) {
 		return o, err
 	}
-	hold, err := s.holdOf(c, event, visitor, ordinal)
+	if a.turn != nil {
+		return checkout.Order{}, a.turn
+	}
+	hold, err := s.holdOf(c, a)
 	if err != nil {
 		return checkout.Order{}, err
 	}
-	o, err = s.Shop.CreateOrder(ctx, checkout.Key{Scope: visitor + " purchase", Value: hold.ID},
-		checkout.OrderRequest{Event: event, Visitor: visitor, Hold: hold.ID, Buyer: anonymous})
-	if fault.Is(err, fault.KeyInFlight) || errors.Is(err, ctx.Err()) {
-		return s.Shop.OpenOrderFor(ctx, ticket, visitor)
+	_, err = s.Shop.CreateOrder(ctx, checkout.Key{Scope: a.visitor + " purchase", Value: hold.ID},
+		checkout.OrderRequest{Event: a.event, Visitor: a.visitor, Hold: hold.ID, Buyer: anonymous})
+	if err != nil && !fault.Is(err, fault.KeyInFlight) {
+		return checkout.Order{}, err
 	}
-	return o, err
+	// Not the order that came back: an answer stored under the key may be old.
+	return s.Shop.OpenOrderFor(ctx, ticket, a.visitor)
 }
