@@ -83,6 +83,18 @@ func TestJourney(t *testing.T) {
 	if delta.Prev != snapshot.Seq || delta.Seq <= delta.Prev || !slices.Equal(delta.Changes, want) {
 		t.Errorf("delta %+v, want %v after %d", delta, want, snapshot.Seq)
 	}
+	// A key stands for one choice of tickets.
+	once := func(ticket int) reply {
+		t.Helper()
+		return s.post(event+"/holds", fmt.Sprintf(`{"tickets":[%q]}`, s.tickets[ticket]), pass, keyed("one more"))
+	}
+	var more, same hold
+	once(31).ok(201, &more)
+	if once(31).ok(201, &same); same.Hold != more.Hold {
+		t.Errorf("asked again: hold %s, then %s", more.Hold, same.Hold)
+	}
+	once(32).refused(422, "idempotency-key-reused")
+	s.do(http.MethodDelete, event+"/holds/"+more.Hold, "", pass).ok(204, nil)
 	hold := event + "/holds/" + h.Hold
 	s.get(hold, pass).ok(200, nil)
 	s.get(event+"/holds", pass).ok(200, nil)

@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -93,6 +94,9 @@ func (s *Server) makeHold(c *gin.Context) {
 		r.ID = derivedID("hold", event, visitor, key)
 	}
 	hold, err := s.Shop.Hold(ctx, r)
+	if err == nil && r.ID != "" && !answers(hold, r) {
+		err = fault.New(fault.KeyReused, "this Idempotency-Key was sent for other tickets; use a fresh key")
+	}
 	if err != nil {
 		s.fail(c, err)
 		return
@@ -150,6 +154,15 @@ func (b *holdBody) request(layout *catalog.Layout) (checkout.HoldRequest, error)
 		}
 	}
 	return r, nil
+}
+
+// answers reports whether a hold, which may be one made before under the same
+// key, has what is asked for.
+func answers(h checkout.Hold, r checkout.HoldRequest) bool {
+	if r.Best != nil {
+		return len(h.Ordinals) == r.Best.Quantity
+	}
+	return slices.Equal(h.Ordinals, r.Ordinals)
 }
 
 // derivedID makes the same id from the same words.
