@@ -1,6 +1,7 @@
 package checkout_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -224,4 +225,33 @@ func TestFreeOrderCapturedThenVoided(t *testing.T) {
 		t.Errorf("the payment is still %s", ours)
 	}
 	h.checkInvariants()
+}
+
+// hung is a gateway that never answers a look-up.
+type hung struct{ payment.Gateway }
+
+func (hung) Lookup(ctx context.Context, _ string) (payment.Result, error) {
+	<-ctx.Done()
+	return payment.Result{}, ctx.Err()
+}
+
+// TestHungGatewayKeepsNoTickets: reconciliation that has to wait for the
+// gateway until its time is up has freed the tickets of late orders before.
+func TestHungGatewayKeepsNoTickets(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t, func(d *checkout.Deps) { d.Gateway = hung{d.Gateway} })
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	a, b := h.admit(time.Minute), h.admit(time.Minute)
+	waiting, late := h.order(a, h.hold(a, 1)), h.order(b, h.hold(b, 2))
+	if _, _, _, err := h.orders.BeginPayment(ctx, key(), waiting.ID, payment.MethodOK, "sandbox"); err != nil {
+		t.Fatal(err)
+	}
+	h.exec(`update orders set pay_by = now() - interval '1 minute' where id = $1`, late.ID)
+	if _, err := h.Reconcile(ctx, -30*time.Second); err == nil {
+		t.Error("the hung gateway was not asked")
+	}
+	if late, err := h.Order(t.Context(), late.ID); err != nil || late.Status != checkout.Expired {
+		t.Errorf("the late order is %s, %v; want expired", late.Status, err)
+	}
 }

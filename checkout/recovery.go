@@ -147,6 +147,12 @@ func (s *Service) Reconcile(ctx context.Context, age time.Duration) (found int, 
 				slog.String("what", what), slog.String("id", id), slog.Any("error", err))
 		}
 	}
+	// What needs no gateway comes first: one that hangs takes all the time of
+	// the rest.
+	for _, id := range due.Expire {
+		_, err := s.Expire(ctx, id)
+		try("expire", id, err)
+	}
 	for _, id := range due.Settle {
 		_, err := s.SettlePayment(ctx, id)
 		try("settle", id, err)
@@ -159,10 +165,6 @@ func (s *Service) Reconcile(ctx context.Context, age time.Duration) (found int, 
 	}
 	for _, id := range due.Refund {
 		try("refund", id, s.Refund(ctx, id))
-	}
-	for _, id := range due.Expire {
-		_, err := s.Expire(ctx, id)
-		try("expire", id, err)
 	}
 	return found, errors.Join(errs...)
 }
