@@ -75,8 +75,6 @@ type HoldStore interface {
 	// Snapshot returns the status bytes and their sequence number;
 	// ErrNoInventory if they are not there.
 	Snapshot(ctx context.Context, event string) (status []byte, seq int64, err error)
-	// Seq returns the sequence number alone, 0 if there is none.
-	Seq(ctx context.Context, event string) (int64, error)
 	// Load replaces the status bytes if seq still is what it was, or if they
 	// are missing (expected 0). It reports whether it did.
 	Load(ctx context.Context, event string, expected int64, status []byte, runs []RunInfo, orders map[int]time.Duration) (bool, error)

@@ -175,22 +175,14 @@ func SweepHolds(ctx context.Context, rdb redis.Scripter, event string, most int)
 	return Swept{Holds: int(reply[0]), Tickets: int(reply[1]), Next: next}, nil
 }
 
-// The bytes of StatusKey.
-const (
-	StatusAvailable = 'A'
-	StatusHeld      = 'H'
-	StatusSold      = 'S'
-	StatusBlocked   = 'X'
-)
-
 // SettleInput is the input of Settle.
 type SettleInput struct {
 	Event    string
-	To       byte   // StatusSold, StatusAvailable or StatusHeld
+	To       byte   // S sold, A available or H held
 	Hold     string // the hold the tickets were in, if known
 	Visitor  string
 	Bought   int           // change of the visitor's count of bought tickets
-	LockTTL  time.Duration // for StatusHeld
+	LockTTL  time.Duration // for H
 	Ordinals []int
 }
 

@@ -25,9 +25,6 @@ func ActiveKey(event string) string { return "wr:{" + event + "}:active" }
 // TurnsKey is the hash visitor → the turn they had (see turns in room scripts).
 func TurnsKey(event string) string { return "wr:{" + event + "}:turns" }
 
-// GoneKey is the sorted set visitor → when their last connection dropped (ms).
-func GoneKey(event string) string { return "wr:{" + event + "}:gone" }
-
 // JoinsKey counts the new visitors from one address in the current minute. It
 // expires with the minute. addr is a digest, never the address itself.
 func JoinsKey(event, addr string) string { return "wr:{" + event + "}:joins:" + addr }

@@ -3,7 +3,6 @@ package waitroom
 import (
 	"context"
 	"log/slog"
-	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -254,15 +253,4 @@ func (s *Service) flush(ctx context.Context) error {
 		return err
 	}
 	return nil
-}
-
-// Known returns the rooms this node has seen last, without asking the store.
-func (s *Service) Known() []Room {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var rooms []Room
-	for _, event := range slices.Sorted(maps.Keys(s.rooms)) {
-		rooms = append(rooms, s.rooms[event].room)
-	}
-	return rooms
 }

@@ -4,7 +4,6 @@ package redisstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -206,20 +205,6 @@ func (s *Store) Snapshot(ctx context.Context, event string) (status []byte, seq 
 	}
 	seq, err = strconv.ParseInt(number, 10, 64)
 	return []byte(bytes), seq, err
-}
-
-// Seq implements checkout.HoldStore.
-func (s *Store) Seq(ctx context.Context, event string) (int64, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	seq, err := s.rdb.Get(ctx, lua.SeqKey(event)).Int64()
-	if errors.Is(err, redis.Nil) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, down(err)
-	}
-	return seq, nil
 }
 
 // Load implements checkout.HoldStore.
