@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -28,6 +29,7 @@ import (
 	v3 "github.com/pb33f/libopenapi/datamodel/high/v3"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"golang.org/x/sync/errgroup"
 
 	"onsale/catalog"
@@ -47,6 +49,12 @@ import (
 	"onsale/web/ui"
 )
 
+// TestMain keeps go-redis quiet, which logs for the whole process.
+func TestMain(m *testing.M) {
+	logging.Disable()
+	os.Exit(m.Run())
+}
+
 // stage is the whole program on a PostgreSQL database and a Redis of its own,
 // wired as cmd/onsale does and reached over HTTP. Every answer that its clients
 // get is held against the OpenAPI document.
@@ -54,6 +62,7 @@ type stage struct {
 	t         testing.TB
 	url       string
 	server    *web.Server
+	redis     *stack.Redis
 	http      *http.Client
 	db        *pgxpool.Pool
 	rdb       redis.UniversalClient
@@ -100,7 +109,8 @@ func newStage(t testing.TB, o stageOptions) *stage {
 	s.db, err = pgxpool.NewWithConfig(ctx, pool)
 	must(t, err)
 	t.Cleanup(s.db.Close)
-	address, err := redis.ParseURL(stacktest.OwnRedis(t, stack.RedisOptions{Forget: true}).URL())
+	s.redis = stacktest.OwnRedis(t, stack.RedisOptions{Forget: true})
+	address, err := redis.ParseURL(s.redis.URL())
 	must(t, err)
 	address.ContextTimeoutEnabled = true
 	s.rdb = redis.NewClient(address)
