@@ -191,7 +191,8 @@ type OrderStore interface {
 	// BeginPayment records an attempt before the gateway is asked. answered
 	// is true when the key has an answer already or the order needs no
 	// payment: then order is the answer. Conflict when the order has ended, its
-	// time is over or its event is not on sale any more.
+	// time is over, its event is not on sale any more, or too many
+	// attempts have failed.
 	BeginPayment(ctx context.Context, k Key, order, method, gateway string) (o Order, p Payment, answered bool, err error)
 	// CommitSale makes the order's tickets the buyer's, if all of them are
 	// still claimed; otherwise the order is cancelled, the payment is to be

@@ -255,3 +255,19 @@ func TestHungGatewayKeepsNoTickets(t *testing.T) {
 		t.Errorf("the late order is %s, %v; want expired", late.Status, err)
 	}
 }
+
+// TestAttemptsEnd: an order is no place to try out cards.
+func TestAttemptsEnd(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	visitor := h.admit(time.Minute)
+	o := h.order(visitor, h.hold(visitor, 1))
+	for range 20 {
+		if got, err := h.Pay(t.Context(), key(), o.ID, payment.MethodDeclined); err != nil || got.Status != checkout.Declined {
+			t.Fatalf("pay: %s, %v", got.Status, err)
+		}
+	}
+	if _, err := h.Pay(t.Context(), key(), o.ID, payment.MethodOK); !fault.Is(err, fault.Conflict) {
+		t.Errorf("the 21st attempt: %v", err)
+	}
+}

@@ -23,6 +23,9 @@ const (
 	settleAfter = 15 * time.Second
 	// payGrace is how long a claim outlives the start of an attempt at least.
 	payGrace = 10 * time.Minute
+	// mostAttempts bounds the attempts to pay one order, so that nobody tries
+	// out stolen cards on it.
+	mostAttempts = 20
 )
 
 // errNotNow rolls back a transaction that has its answer already.
@@ -57,9 +60,11 @@ func (s *Store) BeginPayment(ctx context.Context, k checkout.Key, order, method,
 		}
 		var late bool
 		var event string
+		var attempts int
 		err = tx.QueryRow(ctx, `
-			select now() >= o.pay_by, e.status from orders o join events e on e.id = o.event_id where o.id = $1`, order).
-			Scan(&late, &event)
+			select now() >= o.pay_by, e.status, (select count(*) from payments where order_id = o.id)
+			from orders o join events e on e.id = o.event_id where o.id = $1`, order).
+			Scan(&late, &event, &attempts)
 		switch {
 		case err != nil:
 			return err
@@ -67,6 +72,8 @@ func (s *Store) BeginPayment(ctx context.Context, k checkout.Key, order, method,
 			return fault.New(fault.Conflict, "the time to pay this order is over")
 		case event != "on_sale":
 			return fault.New(fault.Conflict, "the event is not on sale any more: it is %s", event)
+		case attempts >= mostAttempts:
+			return fault.New(fault.Conflict, "%d attempts to pay this order failed; there are no more", attempts)
 		}
 		if err := s.voidLive(ctx, tx, order, "another attempt was started"); err != nil {
 			return err
