@@ -264,8 +264,8 @@ func (r *docsWriter) fields(prefix string, schema object) []docsField {
 		list = append(list, f)
 		list = append(list, r.fields(path, property)...)
 	}
-	if any, ok := schema.get("additionalProperties").(object); ok {
-		list = append(list, r.fields(strings.TrimPrefix(prefix+".<name>", "."), any)...)
+	if each, ok := schema.get("additionalProperties").(object); ok {
+		list = append(list, r.fields(strings.TrimPrefix(prefix+".<name>", "."), each)...)
 	}
 	return list
 }

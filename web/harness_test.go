@@ -168,6 +168,8 @@ func newStage(t testing.TB, o stageOptions) *stage {
 	g.Go(func() error { return s.rooms.Run(work) })
 	g.Go(func() error { return s.server.Run(work) })
 	g.Go(func() error { return jobs.Run(work) })
+	g.Go(func() error { return s.inventory.Run(work, s.events) })
+	g.Go(func() error { return s.heartbeat(work) })
 	t.Cleanup(func() {
 		grace, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
@@ -180,11 +182,7 @@ func newStage(t testing.TB, o stageOptions) *stage {
 		}
 	})
 
-	event := s.newEvent("Trio at the mill", "on_sale")
-	s.event = event
-	g.Go(func() error {
-		return s.inventory.Run(work, func(context.Context) ([]string, error) { return []string{event}, nil })
-	})
+	s.event = s.newEvent("Trio at the mill", "on_sale")
 	for cursor := ""; ; {
 		var page struct {
 			Tickets []catalog.Ticket

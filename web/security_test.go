@@ -94,7 +94,7 @@ func TestHeaders(t *testing.T) {
 		"a long sentence, with spaces": false, strings.Repeat("x", 65): false, "<script>alert(1)</script>": false,
 	} {
 		got := s.get("/v1/events/1", header("X-Request-Id", sent))
-		if name := got.header.Get("X-Request-Id"); (name == sent) != kept || got.problem().RequestID != name {
+		if name := got.header.Get("X-Request-ID"); (name == sent) != kept || got.problem().RequestID != name {
 			t.Errorf("request id %q became %q, and %q in the problem", sent, name, got.problem().RequestID)
 		}
 	}
