@@ -1,8 +1,12 @@
 package web_test
 
 import (
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"maps"
+	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -108,4 +112,78 @@ func TestExamplesAreTrue(t *testing.T) {
 	if seen < 20 {
 		t.Errorf("only %d examples were found", seen)
 	}
+}
+
+// TestDocsShowTheWholeDocument, with links that lead somewhere and a style that
+// the policy allows.
+func TestDocsShowTheWholeDocument(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, stageOptions{})
+	page := s.get("/docs").ok(200, nil)
+	html := string(page.body)
+	ids := make(map[string]bool)
+	for _, m := range regexp.MustCompile(` id="([^"]*)"`).FindAllStringSubmatch(html, -1) {
+		if ids[m[1]] {
+			t.Errorf("the id %q is there twice", m[1])
+		}
+		ids[m[1]] = true
+	}
+	for _, m := range regexp.MustCompile(` href="#([^"]*)"`).FindAllStringSubmatch(html, -1) {
+		if !ids[m[1]] {
+			t.Errorf("a link leads to #%s, which is not there", m[1])
+		}
+	}
+	for path, item := range api(t).model.Paths.PathItems.FromOldest() {
+		for method, op := range item.GetOperations().FromOldest() {
+			if !ids[op.OperationId] || !strings.Contains(html, "<code>"+path+"</code>") {
+				t.Errorf("%s %s is not shown", method, path)
+			}
+		}
+	}
+	for name := range api(t).model.Components.Schemas.FromOldest() {
+		if !ids["schema-"+name] {
+			t.Errorf("the schema %s is not shown", name)
+		}
+	}
+	for code := range web.Problems() {
+		if !ids["problem-"+code] {
+			t.Errorf("the problem %s is not shown", code)
+		}
+	}
+	style := regexp.MustCompile(`(?s)<style>(.*?)</style>`).FindStringSubmatch(html)
+	sum := sha256.Sum256([]byte(style[1]))
+	if policy := page.header.Get("Content-Security-Policy"); !strings.Contains(policy, "'sha256-"+base64.StdEncoding.EncodeToString(sum[:])+"'") {
+		t.Errorf("the style is not in the policy %s", policy)
+	}
+	if strings.Contains(html, "<script") || strings.Contains(html, "ZgotmplZ") || strings.Contains(html, "&lt;a href") || strings.Contains(html, "&lt;p&gt;") {
+		t.Error("the page has a script, or text that was escaped twice")
+	}
+}
+
+// TestHeadAndNotModified: what caches ask.
+func TestHeadAndNotModified(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, stageOptions{})
+	event := "/v1/events/" + s.event
+	for _, path := range []string{"/openapi.json", "/docs", "/v1/events", event, event + "/tickets", event + "/plan", event + "/availability", "/event/" + s.event, "/event/search"} {
+		full := s.get(path).ok(200, nil)
+		tag := full.header.Get("ETag")
+		if tag == "" || full.header.Get("Cache-Control") == "" {
+			t.Errorf("%s: headers %v", path, full.header)
+		}
+		// What changes from second to second may have changed meanwhile.
+		again := eventually(t, path+" is not modified", func() reply { return s.get(path, header("If-None-Match", tag)) }, func(r reply) bool {
+			tag = r.header.Get("ETag")
+			return r.status == http.StatusNotModified
+		})
+		if len(again.body) != 0 {
+			t.Errorf("%s: 304 with %d bytes", path, len(again.body))
+		}
+		head := s.do(http.MethodHead, path, "").ok(200, nil)
+		if len(head.body) != 0 || head.header.Get("ETag") == "" {
+			t.Errorf("HEAD %s: %d bytes, %v", path, len(head.body), head.header)
+		}
+	}
+	s.do(http.MethodHead, "/v1/events/1", "").ok(404, nil)
+	s.do(http.MethodHead, "/v1/orders", "").ok(405, nil)
 }

@@ -162,7 +162,16 @@ func (s *Server) routes() {
 }
 
 // Handler is the whole of the server's HTTP surface.
-func (s *Server) Handler() http.Handler { return s.engine }
+func (s *Server) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodHead { // as GET; net/http leaves the body out
+			get := *r
+			get.Method = http.MethodGet
+			r = &get
+		}
+		s.engine.ServeHTTP(w, r)
+	})
+}
 
 // Run owns the hubs until ctx ends.
 func (s *Server) Run(ctx context.Context) error {
