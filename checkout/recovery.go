@@ -14,9 +14,9 @@ import (
 // any number of nodes, at any point after the step that asked for it; an error
 // asks for a further try, a positive duration for a look later.
 
-// settleAfter is how long a request has for its own attempt before a job asks
-// the gateway about it.
-const settleAfter = 15 * time.Second
+// SettleAfter is how long a request has for its own attempt to pay before a job
+// asks the gateway about it. Options.GatewayTimeout has to be shorter.
+const SettleAfter = 15 * time.Second
 
 // SettlePayment finds out what became of an attempt to pay whose request did
 // not finish, and finishes it.
@@ -48,7 +48,7 @@ func (s *Service) SettlePayment(ctx context.Context, id string) (later time.Dura
 				return 0, err
 			}
 		}
-		return settleAfter, nil // until the buyer acts or the order's time is up
+		return SettleAfter, nil // until the buyer acts or the order's time is up
 	}
 	_, err = s.conclude(ctx, nil, o, p, r)
 	if fault.Is(err, fault.TicketsTaken) {

@@ -3,6 +3,7 @@ package checkout
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -67,6 +68,9 @@ func New(d Deps) (*Service, error) {
 		return nil, errors.New("checkout: Catalog, Holds, Orders, Gateway, Inventory and Logger are required")
 	}
 	o := d.Options
+	if o.GatewayTimeout >= SettleAfter {
+		return nil, fmt.Errorf("checkout: GatewayTimeout must be shorter than %s", SettleAfter)
+	}
 	if o.HoldTTL <= 0 || o.PayWithin <= 0 || o.GatewayTimeout <= 0 || o.MaxExtensions < 0 {
 		return nil, errors.New("checkout: HoldTTL, PayWithin and GatewayTimeout must be positive")
 	}

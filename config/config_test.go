@@ -107,7 +107,7 @@ func TestEverySettingCanBeSetByItsVariable(t *testing.T) {
 		"addr": "127.0.0.1:9", "public_url": "https://x.example", "role": "worker", "redis_url": "redis://h:1/0",
 		"database_url": "postgres://h/d", "admin_token": "0123456789abcdef", "payment_gateway": "sandbox",
 		"allowed_origins": "https://x.example", "trusted_proxies": "10.0.0.0/8", "log.level": "warn", "log.format": "json",
-		"metrics.addr": "127.0.0.1:9", "metrics.enabled": "false", "limits.body_bytes": "4096", "data_dir": "/d",
+		"metrics.addr": "127.0.0.1:9", "metrics.enabled": "false", "limits.body_bytes": "4096", "data_dir": "/d", "checkout.gateway_timeout": "7s",
 		"signing_key": base64.RawURLEncoding.EncodeToString(make([]byte, 32)),
 	}
 	for _, setting := range config.Settings() {

@@ -90,7 +90,7 @@ func (c *Config) validate(problems *Problems) {
 	within("checkout.max_extensions", c.Checkout.MaxExtensions, 0, 100, problems)
 	within("checkout.pay_within", c.Checkout.PayWithin, 10*time.Second, 7*24*time.Hour, problems)
 	within("checkout.max_per_buyer", c.Checkout.MaxPerBuyer, 1, 100, problems)
-	within("checkout.gateway_timeout", c.Checkout.GatewayTimeout, 100*time.Millisecond, 5*time.Minute, problems)
+	within("checkout.gateway_timeout", c.Checkout.GatewayTimeout, 100*time.Millisecond, 12*time.Second, problems) // jobs ask the gateway about an attempt after 15 s
 	within("limits.body_bytes", c.Limits.BodyBytes, 1<<10, 64<<20, problems)
 	within("limits.header_timeout", c.Limits.HeaderTimeout, time.Second, 5*time.Minute, problems)
 	within("limits.request_timeout", c.Limits.RequestTimeout, time.Second, time.Hour, problems)

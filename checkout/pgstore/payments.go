@@ -18,9 +18,6 @@ const (
 	// attemptLease is how long a request may work on its attempt to pay before
 	// a repeated key may take it over.
 	attemptLease = 45 * time.Second
-	// settleAfter is when a job asks the gateway about an attempt that its own
-	// request has not finished.
-	settleAfter = 15 * time.Second
 	// payGrace is how long a claim outlives the start of an attempt at least.
 	payGrace = 10 * time.Minute
 	// mostAttempts bounds the attempts to pay one order, so that nobody tries
@@ -99,7 +96,7 @@ func (s *Store) BeginPayment(ctx context.Context, k checkout.Key, order, method,
 		if err != nil {
 			return err
 		}
-		if err := s.enqueue(ctx, tx, settlePayment{Payment: p.ID}, settleAfter); err != nil {
+		if err := s.enqueue(ctx, tx, settlePayment{Payment: p.ID}, checkout.SettleAfter); err != nil {
 			return err
 		}
 		return moveOrder(ctx, tx, &o, checkout.PaymentUnknown, "")

@@ -184,6 +184,9 @@ create table payments (
 create unique index payments_one_live on payments (order_id)
     where status in ('pending', 'requires_action', 'authorised', 'captured');
 
+-- What reconciliation looks for every few seconds.
+create index payments_unfinished on payments (updated_at) where status in ('pending', 'authorised', 'voiding');
+
 create table refunds (
     id         uuid primary key, -- also the gateway's idempotency key
     order_id   uuid not null references orders,
@@ -195,6 +198,7 @@ create table refunds (
     updated_at timestamptz not null default now()
 );
 create index refunds_by_order on refunds (order_id);
+create index refunds_unfinished on refunds (updated_at) where status = 'pending';
 
 -- Answers to requests with an Idempotency-Key, written with their effect.
 create table idempotency_keys (
