@@ -24,7 +24,6 @@ import (
 
 	"onsale/catalog"
 	"onsale/internal/fault"
-	"onsale/waitroom"
 )
 
 // UI is the folder of built browser pages: html shells with placeholders,
@@ -197,7 +196,7 @@ func render(shell string, filled content, last *rendered) (*rendered, error) {
 		return r, nil
 	}
 	var b bytes.Buffer
-	br := brotli.NewWriterLevel(&b, 9)
+	br := brotli.NewWriterLevel(&b, brotli.BestCompression)
 	if _, err := br.Write(html); err != nil {
 		return nil, err
 	}
@@ -324,23 +323,22 @@ func (s *Server) queuePage(c *gin.Context) {
 		s.failPage(c, err)
 		return
 	}
+	c.Header("X-Robots-Tag", "noindex")
 	s.page(c, "queue.html", event, func(ctx context.Context) (content, error) {
 		room, err := s.Rooms.Room(ctx, event)
 		if err != nil {
 			return content{}, err
 		}
-		info := room.Info()
-		essentials, err := execute(queueEssentials, struct {
-			Name string
-			Room waitroom.RoomInfo
-		}{room.Name, info})
-		data := map[string]any{"event": map[string]any{"id": event, "name": room.Name}, "room": info, "now": s.Clock()}
+		// Nothing that changes by the second: the page asks for that itself, and
+		// what everybody loads in the surge is compressed once.
+		event := map[string]any{"name": room.Name}
 		if s.Catalog != nil {
-			if e, err := s.Catalog.Event(ctx, event); err == nil {
-				data["event"] = map[string]any{"id": e.ID, "name": e.Name, "starts_at": e.StartsAt, "timezone": e.Timezone, "venue": e.Venue}
+			if e, err := s.Catalog.Event(ctx, room.Event); err == nil {
+				event["name"], event["starts_at"], event["timezone"] = e.Name, e.StartsAt, e.Timezone
+				event["venue"] = map[string]any{"name": e.Venue.Name, "city": e.Venue.City}
 			}
 		}
-		return content{Title: room.Name + " · queue", Essentials: essentials, Data: data}, err
+		return content{Title: fmt.Sprint(event["name"]), Data: map[string]any{"event": event}}, nil
 	})
 }
 
@@ -386,9 +384,6 @@ var eventEssentials = template.Must(template.New("event").Funcs(funcs).Parse(`<h
 <ul>{{range .Tiers}}<li>{{.Name}}: {{money .Price}}{{if .Known}}, {{.Available}} available{{end}}</li>
 {{end}}</ul>
 <p><a href="/queue/{{.Event.ID}}">Join the queue</a></p>`))
-
-var queueEssentials = template.Must(template.New("queue").Funcs(funcs).Parse(`<h1>{{.Name}}</h1>
-<p>{{.Room.Waiting}} people are waiting.{{with .Room.Message}} {{.}}{{end}}</p>`))
 
 type tierEssentials struct {
 	Name      string
