@@ -177,12 +177,15 @@ test('without WebSockets it polls as often as the server says', () => {
     await sees(page, 'Updated every few seconds');
     await accessible(page, 'polling');
     await page.clock.pauseAt(f.after(600));
+    const first = polls;
     for (let k = 0; k < 3; k++) {
       const before = polls;
       await page.clock.runFor(4000);
-      await until(() => polls === before + 1, 'one poll in 4 s');
+      await until(() => polls > before, 'a poll in 4 s');
       await until(async () => (await text(page, 'big')).replace(/\D/g, '') === String(1233 - polls), 'the polled number');
     }
+    // One may have been on its way when the clock was stopped.
+    assert.ok(polls - first <= 4, `${polls - first} polls in 12 s`);
   });
 });
 
