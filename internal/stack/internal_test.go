@@ -18,6 +18,16 @@ import (
 	"time"
 )
 
+// lacking ends a test that needs what this machine does not have. Where the real
+// thing is required, as in CI, that is a failure.
+func lacking(t *testing.T, what string, err error) {
+	t.Helper()
+	if os.Getenv("CI") != "" || os.Getenv("ONSALE_REQUIRE_REAL") != "" {
+		t.Fatalf("%s is required: %v", what, err)
+	}
+	t.Skipf("needs %s on this machine: %v", what, err)
+}
+
 // A server that outlives its parent (no parent-death signal on this system, or
 // lost) is stopped by the next start, which holds the folder's lock.
 func TestOrphansAreStopped(t *testing.T) {
@@ -25,12 +35,12 @@ func TestOrphansAreStopped(t *testing.T) {
 	dir := t.TempDir()
 	orphan, err := StartPostgres(t.Context(), PostgresOptions{Dir: filepath.Join(dir, "postgres"), NoSync: true})
 	if err != nil {
-		t.Skipf("needs PostgreSQL on this machine: %v", err)
+		lacking(t, "PostgreSQL", err)
 	}
 	orphan.lock.unlock()
 	lost, err := StartRedis(t.Context(), RedisOptions{Dir: filepath.Join(dir, "redis"), RealOnly: true})
 	if err != nil {
-		t.Skipf("needs redis-server on this machine: %v", err)
+		lacking(t, "redis-server", err)
 	}
 	lost.lock.unlock()
 
@@ -69,7 +79,7 @@ func TestForeignProcessIsLeftAlone(t *testing.T) {
 	dir := t.TempDir()
 	first, err := StartPostgres(t.Context(), PostgresOptions{Dir: dir, NoSync: true})
 	if err != nil {
-		t.Skipf("needs PostgreSQL on this machine: %v", err)
+		lacking(t, "PostgreSQL", err)
 	}
 	if err := first.Stop(t.Context()); err != nil {
 		t.Fatal(err)
@@ -192,10 +202,10 @@ func TestDownloadedPostgresRuns(t *testing.T) {
 	t.Parallel()
 	here, err := findPostgres(t.Context(), postgresFolders(), 0)
 	if err != nil {
-		t.Skipf("needs PostgreSQL on this machine: %v", err)
+		lacking(t, "PostgreSQL", err)
 	}
 	if _, err := exec.LookPath("xz"); err != nil {
-		t.Skipf("needs xz to pack the archive: %v", err)
+		lacking(t, "xz, to pack the archive,", err)
 	}
 	work := t.TempDir()
 	bin := filepath.Join(work, "bin")
