@@ -236,7 +236,7 @@ func TestWhoseReceiptIsIt(t *testing.T) {
 	if *other.Place != 3 {
 		t.Errorf("somebody else got place %d by my receipt", *other.Place)
 	}
-	foreign := d.keys.SignReceipt(pass.Receipt{Visitor: pass.NewVisitor(), Event: "another", Place: 1, Epoch: 1})
+	foreign := d.keys.SignReceipt(pass.Receipt{Visitor: pass.NewVisitor(), Event: "another", Place: 1, Epoch: 1, Lane: 4})
 	for _, bad := range []string{foreign, "nonsense", mine.VisitorToken} {
 		if j := d.join(waitroom.JoinRequest{Receipt: bad}); *j.Place < 4 {
 			t.Errorf("receipt %q gave place %d", bad, *j.Place)

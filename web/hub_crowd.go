@@ -454,7 +454,7 @@ func (h *Hub) lost(event string, missing []*guest) []waitroom.JoinRequest {
 		switch g.v.State {
 		case waitroom.Waiting, waitroom.Ready, waitroom.Shopping:
 			if r.Receipt = g.v.Receipt; r.Receipt == "" {
-				r.Receipt = h.keys.SignReceipt(pass.Receipt{Visitor: g.v.ID, Event: event, Place: g.v.Place, Epoch: g.v.Epoch})
+				r.Receipt = h.keys.SignReceipt(pass.Receipt{Visitor: g.v.ID, Event: event, Place: g.v.Place, Epoch: g.v.Epoch, Lane: 4})
 			}
 			back = append(back, r)
 		case waitroom.InLobby:

@@ -560,7 +560,7 @@ func TestHubNeverTellsAHigherNumber(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.until("nobody ahead", func(me waitroom.Me) bool { return *me.Ahead == 0 })
-	receipt := h.keys.SignReceipt(pass.Receipt{Visitor: pass.NewVisitor(), Event: testEvent, Place: 1, Epoch: 1})
+	receipt := h.keys.SignReceipt(pass.Receipt{Visitor: pass.NewVisitor(), Event: testEvent, Place: 1, Epoch: 1, Lane: 4})
 	if back, err := h.rooms.Join(t.Context(), waitroom.JoinRequest{Event: testEvent, Receipt: receipt}); err != nil || *back.Place != 1 {
 		t.Fatalf("%+v, %v", back, err)
 	}
