@@ -97,6 +97,15 @@ func (s *Server) visitor(c *gin.Context, event string) (string, error) {
 	return "", nil
 }
 
+// shownPass is the pass that a request carries beside whatever says who asks, ""
+// for none. It is not verified.
+func (s *Server) shownPass(c *gin.Context, event string) string {
+	if token, err := bearer(c); err == nil && token != "" {
+		return token
+	}
+	return s.cookie(c, passCookie+event)
+}
+
 // shopper demands a pass for event and returns its visitor.
 func (s *Server) shopper(c *gin.Context, event string) (string, error) {
 	token, err := bearer(c)

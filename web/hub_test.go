@@ -124,7 +124,7 @@ func (h *hall) join() waitroom.Joined {
 // shopOpens lets the shop be well, and ticks the room until nobody is admitted.
 func (h *hall) shopOpens() {
 	h.t.Helper()
-	if err := h.rooms.ShopOK(context.Background(), testEvent, -1); err != nil {
+	if err := h.rooms.ShopOK(context.Background(), testEvent, -1, -1, 0); err != nil {
 		h.t.Fatal(err)
 	}
 	if err := h.rooms.TickAll(context.Background()); err != nil {
@@ -248,7 +248,7 @@ func TestHubTellsTheLobbyItsPlaces(t *testing.T) {
 	var clients []*client
 	for range 10 {
 		c := h.connect(h.join().Visitor)
-		if me := c.next(); me.State != waitroom.InLobby || me.Place != nil || me.Receipt != nil {
+		if me := c.next(); me.State != waitroom.InLobby || me.Place != nil || me.Receipt == nil || me.Index == nil {
 			t.Errorf("in the lobby: %+v", me)
 		}
 		clients = append(clients, c)

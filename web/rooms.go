@@ -21,6 +21,9 @@ func (s *Server) roomRoutes(r *gin.Engine) {
 	g.POST("/claim", s.claimTurn)
 	g.GET("/ws", s.roomSocket)
 	g.GET("/check", s.checkPass)
+	g.GET("/draw", s.drawProof)
+	g.POST("/handover", s.handOver)
+	g.POST("/appeal", s.appeal)
 }
 
 // jwks publishes the public keys with which anyone can verify a pass.
@@ -36,7 +39,12 @@ func (s *Server) joinRoom(c *gin.Context) {
 		return
 	}
 	var in struct {
-		Receipt string `json:"receipt"`
+		Receipt   string          `json:"receipt"`
+		Handover  string          `json:"handover"`
+		Invite    string          `json:"invite"`
+		Email     string          `json:"email"`
+		UserToken string          `json:"user_token"`
+		Challenge waitroom.Answer `json:"challenge"`
 	}
 	if err := body(c, &in); err != nil {
 		s.fail(c, err)
@@ -48,7 +56,8 @@ func (s *Server) joinRoom(c *gin.Context) {
 		return
 	}
 	joined, err := s.Rooms.Join(c.Request.Context(), waitroom.JoinRequest{
-		Event: event, Visitor: visitor, Receipt: in.Receipt, Address: c.ClientIP(),
+		Event: event, Visitor: visitor, Receipt: in.Receipt, Pass: s.shownPass(c, event), Handover: in.Handover,
+		Invite: in.Invite, Email: in.Email, UserToken: in.UserToken, Challenge: in.Challenge, Address: c.ClientIP(),
 	})
 	if err != nil {
 		s.fail(c, err)
@@ -62,34 +71,41 @@ func (s *Server) joinRoom(c *gin.Context) {
 	c.JSON(http.StatusOK, joined)
 }
 
-// asVisitor runs do for the visitor who is asking and renders their Me.
-func (s *Server) asVisitor(c *gin.Context, do func(event, visitor string) (waitroom.Me, error)) {
+// forVisitor runs do for the visitor who is asking.
+func (s *Server) forVisitor(c *gin.Context, do func(event, visitor string) error) {
 	event, err := id(c, "event")
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
 	visitor, err := s.visitor(c, event)
+	if err == nil && visitor == "" {
+		err = fault.New(fault.UnknownVisitor, "no visitor token was sent; join the waiting room first")
+	}
+	if err == nil {
+		err = do(event, visitor)
+	}
 	if err != nil {
 		s.fail(c, err)
-		return
 	}
-	if visitor == "" {
-		s.fail(c, fault.New(fault.UnknownVisitor, "no visitor token was sent; join the waiting room first"))
-		return
-	}
-	me, err := do(event, visitor)
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	s.passCookie(c, event, &me)
-	c.Header("Cache-Control", "no-store")
-	if c.Request.Method == http.MethodDelete {
-		c.Status(http.StatusNoContent)
-		return
-	}
-	c.JSON(http.StatusOK, me)
+}
+
+// asVisitor runs do for the visitor who is asking and renders their Me.
+func (s *Server) asVisitor(c *gin.Context, do func(event, visitor string) (waitroom.Me, error)) {
+	s.forVisitor(c, func(event, visitor string) error {
+		me, err := do(event, visitor)
+		if err != nil {
+			return err
+		}
+		s.passCookie(c, event, &me)
+		c.Header("Cache-Control", "no-store")
+		if c.Request.Method == http.MethodDelete {
+			c.Status(http.StatusNoContent)
+			return nil
+		}
+		c.JSON(http.StatusOK, me)
+		return nil
+	})
 }
 
 func (s *Server) getMe(c *gin.Context) {
@@ -111,6 +127,69 @@ func (s *Server) claimTurn(c *gin.Context) {
 	}
 	s.asVisitor(c, func(event, visitor string) (waitroom.Me, error) {
 		return s.Rooms.Claim(c.Request.Context(), event, visitor)
+	})
+}
+
+// drawProof tells what is public of a room's draw by now, and where the draw puts
+// the visitor who asks.
+func (s *Server) drawProof(c *gin.Context) {
+	event, err := id(c, "event")
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	visitor, err := s.visitor(c, event)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	ctx := c.Request.Context()
+	room, err := s.Rooms.Room(ctx, event)
+	if err == nil && room.Order != waitroom.DrawOrder {
+		err = fault.New(fault.NotFound, "this room draws no places; its order is %s", room.Order)
+	}
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	proof := room.Proof()
+	if visitor != "" {
+		if v, err := s.Rooms.LookUp(ctx, event, visitor); err == nil {
+			proof.You = room.Drawn(&v)
+		}
+	}
+	c.Header("Cache-Control", "no-store")
+	c.JSON(http.StatusOK, proof)
+}
+
+// handOver makes a code with which another device becomes the same visitor.
+func (s *Server) handOver(c *gin.Context) {
+	s.forVisitor(c, func(event, visitor string) error {
+		if err := body(c, &struct{}{}); err != nil {
+			return err
+		}
+		h, err := s.Rooms.HandOver(c.Request.Context(), event, visitor)
+		if err != nil {
+			return err
+		}
+		private(c, http.StatusCreated, gin.H{
+			"code": h.Code, "url": s.queueURL(event) + "#handover=" + h.Code, "expires_at": h.Expires.UTC(),
+		})
+		return nil
+	})
+}
+
+// appeal lets somebody out of the suspect lane.
+func (s *Server) appeal(c *gin.Context) {
+	var in struct {
+		Challenge waitroom.Answer `json:"challenge"`
+	}
+	if err := body(c, &in); err != nil {
+		s.fail(c, err)
+		return
+	}
+	s.asVisitor(c, func(event, visitor string) (waitroom.Me, error) {
+		return s.Rooms.Appeal(c.Request.Context(), event, visitor, in.Challenge)
 	})
 }
 

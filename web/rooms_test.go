@@ -133,7 +133,7 @@ const roomPath = "/v1/rooms/" + testEvent
 
 func (e *entrance) open() {
 	e.t.Helper()
-	if err := e.rooms.ShopOK(context.Background(), testEvent, -1); err != nil {
+	if err := e.rooms.ShopOK(context.Background(), testEvent, -1, -1, 0); err != nil {
 		e.t.Fatal(err)
 	}
 	if err := e.rooms.TickAll(context.Background()); err != nil {
