@@ -3,6 +3,7 @@ package pass
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/url"
 	"strings"
 	"testing"
@@ -48,10 +49,7 @@ func TestParseJWKSRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	changed := func(name, value string) string {
-		j := make(map[string]string)
-		for n, v := range mine["keys"][0] {
-			j[n] = v
-		}
+		j := maps.Clone(mine["keys"][0])
 		j[name] = value
 		text, _ := json.Marshal(map[string]any{"keys": []any{j}})
 		return string(text)
