@@ -32,8 +32,11 @@ type UI fs.FS
 
 const (
 	pageFresh = time.Second // how old a rendered page may be
-	mostPages = 500         // rendered pages kept
-	noPages   = "The browser pages are not part of this build. Build them with: make ui build\n"
+	mostPages = 500         // rendered pages kept, and as many of those made for one way back
+	// quickBrotli makes a page a tenth larger in a tenth of the time: for those
+	// that few will ask for again.
+	quickBrotli = 5
+	noPages     = "The browser pages are not part of this build. Build them with: make ui build\n"
 )
 
 // pages renders shells and keeps the results for a moment: in a surge everybody
@@ -44,6 +47,9 @@ type pages struct {
 	flight singleflight.Group
 	mu     sync.Mutex
 	kept   map[string]*rendered
+	// Pages with a way back are as many as there are addresses: apart from the
+	// others, which they must not drive out.
+	back map[string]*rendered
 }
 
 type rendered struct {
@@ -55,7 +61,7 @@ type rendered struct {
 // loadPages reads the shells. Without a build there are none, and pages answer
 // with how to make one.
 func loadPages(ui UI) (*pages, error) {
-	p := &pages{shells: make(map[string]string), csp: make(map[string]string), kept: make(map[string]*rendered)}
+	p := &pages{shells: make(map[string]string), csp: make(map[string]string), kept: make(map[string]*rendered), back: make(map[string]*rendered)}
 	if ui == nil {
 		return p, nil
 	}
@@ -119,6 +125,11 @@ type content struct {
 // page answers with a shell and its content. fill is called at most about once
 // a second for each key.
 func (s *Server) page(c *gin.Context, file, key string, fill func(ctx context.Context) (content, error)) {
+	s.pageFrom(c, s.pages.kept, brotli.BestCompression, file, key, fill)
+}
+
+// pageFrom is page for the given shelf of rendered pages.
+func (s *Server) pageFrom(c *gin.Context, shelf map[string]*rendered, effort int, file, key string, fill func(ctx context.Context) (content, error)) {
 	shell, ok := s.pages.shells[file]
 	if !ok {
 		c.Data(http.StatusServiceUnavailable, "text/plain; charset=utf-8", []byte(noPages))
@@ -126,7 +137,7 @@ func (s *Server) page(c *gin.Context, file, key string, fill func(ctx context.Co
 	}
 	key = file + " " + key
 	s.pages.mu.Lock()
-	r := s.pages.kept[key]
+	r := shelf[key]
 	s.pages.mu.Unlock()
 	if r == nil || s.Clock().Sub(r.at) > pageFresh {
 		got, err, _ := s.pages.flight.Do(key, func() (any, error) {
@@ -136,17 +147,17 @@ func (s *Server) page(c *gin.Context, file, key string, fill func(ctx context.Co
 			if err != nil {
 				return nil, err
 			}
-			fresh, err := render(shell, filled, r)
+			fresh, err := render(shell, filled, r, effort)
 			if err != nil {
 				return nil, err
 			}
 			fresh.at = s.Clock()
 			s.pages.mu.Lock()
 			defer s.pages.mu.Unlock()
-			if len(s.pages.kept) >= mostPages {
-				clear(s.pages.kept)
+			if len(shelf) >= mostPages {
+				clear(shelf)
 			}
-			s.pages.kept[key] = fresh
+			shelf[key] = fresh
 			return fresh, nil
 		})
 		if err != nil {
@@ -178,7 +189,8 @@ func (s *Server) page(c *gin.Context, file, key string, fill func(ctx context.Co
 }
 
 // render fills a shell and compresses it, unless last says the same already.
-func render(shell string, filled content, last *rendered) (*rendered, error) {
+// effort is brotli's level.
+func render(shell string, filled content, last *rendered, effort int) (*rendered, error) {
 	data, err := json.Marshal(filled.Data) // escapes <, > and &: safe inside a script element
 	if err != nil {
 		return nil, err
@@ -196,7 +208,7 @@ func render(shell string, filled content, last *rendered) (*rendered, error) {
 		return r, nil
 	}
 	var b bytes.Buffer
-	br := brotli.NewWriterLevel(&b, brotli.BestCompression)
+	br := brotli.NewWriterLevel(&b, effort)
 	if _, err := br.Write(html); err != nil {
 		return nil, err
 	}
@@ -324,7 +336,16 @@ func (s *Server) queuePage(c *gin.Context) {
 		return
 	}
 	c.Header("X-Robots-Tag", "noindex")
-	s.page(c, "queue.html", event, func(ctx context.Context) (content, error) {
+	// Where a protected site wants its visitor back, as an address that the page
+	// may follow without a further look.
+	var back *string
+	shelf, effort, key := s.pages.kept, brotli.BestCompression, event
+	if to := s.returnTo(c.Query("return")); to != nil {
+		way := s.wayBack(event, to)
+		back = &way
+		shelf, effort, key = s.pages.back, quickBrotli, event+" "+way
+	}
+	s.pageFrom(c, shelf, effort, "queue.html", key, func(ctx context.Context) (content, error) {
 		room, err := s.Rooms.Room(ctx, event)
 		if err != nil {
 			return content{}, err
@@ -338,7 +359,7 @@ func (s *Server) queuePage(c *gin.Context) {
 				event["venue"] = map[string]any{"name": e.Venue.Name, "city": e.Venue.City}
 			}
 		}
-		return content{Title: fmt.Sprint(event["name"]), Data: map[string]any{"event": event}}, nil
+		return content{Title: fmt.Sprint(event["name"]), Data: map[string]any{"event": event, "return": back}}, nil
 	})
 }
 
