@@ -123,7 +123,7 @@ func (s *Server) askedFor(c *gin.Context) *url.URL {
 // askedMethod is the method of the request that a proxy asks about; the proxy's
 // own is always GET.
 func askedMethod(r *http.Request) string {
-	for _, name := range []string{"X-Forwarded-Method", "X-Original-Method"} {
+	for _, name := range []string{"X-Original-Method", "X-Forwarded-Method"} {
 		if m := r.Header.Get(name); m != "" {
 			return m
 		}
