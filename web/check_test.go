@@ -1,7 +1,9 @@
 package web
 
 import (
+	"compress/gzip"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -9,6 +11,8 @@ import (
 	"testing"
 	"testing/fstest"
 	"time"
+
+	"github.com/andybalholm/brotli"
 
 	"onsale/internal/fault"
 	"onsale/waitroom"
@@ -315,6 +319,44 @@ func TestQueuePageKnowsTheWayBack(t *testing.T) {
 			}
 		}
 	}
+	// A way back that many take is compressed as well as the page of all others.
+	many := func(encoding string) *httptest.ResponseRecorder {
+		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/queue/"+testEvent+"?return=/many", nil)
+		r.Header.Set("Accept-Encoding", encoding)
+		w := httptest.NewRecorder()
+		e.server.Handler().ServeHTTP(w, r)
+		return w
+	}
+	page := func() *rendered { return e.server.pages.back["queue.html "+testEvent+" http://tickets.example/many"] }
+	for range popular {
+		many("br")
+	}
+	if page() == nil || page().effort != quickBrotli {
+		t.Fatalf("%+v is kept", page())
+	}
+	page().at = time.Time{} // has grown old
+	for encoding, open := range map[string]func(io.Reader) (io.Reader, error){
+		"br":       func(r io.Reader) (io.Reader, error) { return brotli.NewReader(r), nil },
+		"gzip":     func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) },
+		"identity": func(r io.Reader) (io.Reader, error) { return r, nil },
+	} {
+		for _, path := range []string{"/many", "/once-" + encoding} {
+			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/queue/"+testEvent+"?return="+path, nil)
+			r.Header.Set("Accept-Encoding", encoding)
+			w := httptest.NewRecorder()
+			e.server.Handler().ServeHTTP(w, r)
+			plain, err := open(w.Body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if text, err := io.ReadAll(plain); err != nil || !strings.Contains(string(text), "http://tickets.example"+path+`"`) {
+				t.Errorf("%s as %s: %v %q", path, encoding, err, text)
+			}
+		}
+	}
+	if page().effort != brotli.BestCompression || page().gz == nil {
+		t.Errorf("%+v is kept", page())
+	}
 	// Any number of ways back leaves the page that all others load where it is.
 	before := e.server.pages.kept["queue.html "+testEvent]
 	for i := range 3 * mostPages / 2 {
@@ -323,5 +365,21 @@ func TestQueuePageKnowsTheWayBack(t *testing.T) {
 	}
 	if n := len(e.server.pages.back); n > mostPages || before == nil || e.server.pages.kept["queue.html "+testEvent] == nil {
 		t.Errorf("%d pages are kept", n)
+	}
+}
+
+// BenchmarkQueuePageWithItsOwnWayBack is what an address that nobody has asked
+// for before costs, with a page of the real one's size.
+func BenchmarkQueuePageWithItsOwnWayBack(b *testing.B) {
+	var shell strings.Builder
+	for i := range 600 {
+		shell.WriteString("function f" + strings.Repeat(string(rune('a'+i%26)), i%7) + "(){return " + strings.Repeat("x", i%11) + "}\n")
+	}
+	shell.WriteString("<!--onsale:data-->")
+	for i := 0; b.Loop(); i++ {
+		way := "https://partner.example/" + strings.Repeat("a", i%100)
+		if _, err := render(shell.String(), content{Data: map[string]any{"return": way}}, nil, quickBrotli); err != nil {
+			b.Fatal(err)
+		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"path"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/andybalholm/brotli"
@@ -33,9 +34,10 @@ type UI fs.FS
 const (
 	pageFresh = time.Second // how old a rendered page may be
 	mostPages = 500         // rendered pages kept, and as many of those made for one way back
-	// quickBrotli makes a page a tenth larger in a tenth of the time: for those
-	// that few will ask for again.
-	quickBrotli = 5
+	// A page that perhaps nobody asks for again is compressed quickly, which makes
+	// it a tenth larger in a twentieth of the time; from so many requests on, well.
+	quickBrotli = 4
+	popular     = 50
 	noPages     = "The browser pages are not part of this build. Build them with: make ui build\n"
 )
 
@@ -53,9 +55,12 @@ type pages struct {
 }
 
 type rendered struct {
-	etag         string
-	html, br, gz []byte
-	at           time.Time
+	etag     string
+	html, br []byte
+	gz       []byte // nil: compressed for each who asks
+	effort   int    // that went into br
+	at       time.Time
+	asked    atomic.Int32
 }
 
 // loadPages reads the shells. Without a build there are none, and pages answer
@@ -147,11 +152,17 @@ func (s *Server) pageFrom(c *gin.Context, shelf map[string]*rendered, effort int
 			if err != nil {
 				return nil, err
 			}
+			if r != nil && r.asked.Load() >= popular {
+				effort = brotli.BestCompression
+			}
 			fresh, err := render(shell, filled, r, effort)
 			if err != nil {
 				return nil, err
 			}
 			fresh.at = s.Clock()
+			if r != nil {
+				fresh.asked.Store(r.asked.Load())
+			}
 			s.pages.mu.Lock()
 			defer s.pages.mu.Unlock()
 			if len(shelf) >= mostPages {
@@ -166,6 +177,7 @@ func (s *Server) pageFrom(c *gin.Context, shelf map[string]*rendered, effort int
 		}
 		r, _ = got.(*rendered)
 	}
+	r.asked.Add(1)
 	h := c.Writer.Header()
 	h.Set("Content-Security-Policy", s.pages.csp[file])
 	h.Set("Cache-Control", "no-cache")
@@ -181,8 +193,12 @@ func (s *Server) pageFrom(c *gin.Context, shelf map[string]*rendered, effort int
 		h.Set("Content-Encoding", "br")
 		c.Data(http.StatusOK, kind, r.br)
 	case accepts(accepted, "gzip"):
+		gz := r.gz
+		if gz == nil {
+			gz = gzipLevel(r.html, gzip.BestSpeed)
+		}
 		h.Set("Content-Encoding", "gzip")
-		c.Data(http.StatusOK, kind, r.gz)
+		c.Data(http.StatusOK, kind, gz)
 	default:
 		c.Data(http.StatusOK, kind, r.html)
 	}
@@ -202,13 +218,21 @@ func render(shell string, filled content, last *rendered, effort int) (*rendered
 		"<!--onsale:data-->", `<script type="application/json" id="onsale-data">`+string(data)+`</script>`,
 	).Replace(shell))
 	sum := sha256.Sum256(html)
-	r := &rendered{etag: `W/"` + hex.EncodeToString(sum[:12]) + `"`, html: html}
-	if last != nil && last.etag == r.etag {
-		r.br, r.gz = last.br, last.gz
+	r := &rendered{etag: `W/"` + hex.EncodeToString(sum[:12]) + `"`, html: html, effort: effort}
+	if last != nil && last.etag == r.etag && last.effort >= effort {
+		r.br, r.gz, r.effort = last.br, last.gz, last.effort
 		return r, nil
 	}
 	var b bytes.Buffer
-	br := brotli.NewWriterLevel(&b, effort)
+	var br *brotli.Writer
+	if effort == quickBrotli { // as often as somebody makes up an address
+		br, _ = quickWriters.Get().(*brotli.Writer)
+		defer quickWriters.Put(br)
+		br.Reset(&b)
+	} else {
+		br = brotli.NewWriterLevel(&b, effort)
+		r.gz = gzipLevel(html, gzip.DefaultCompression)
+	}
 	if _, err := br.Write(html); err != nil {
 		return nil, err
 	}
@@ -216,16 +240,22 @@ func render(shell string, filled content, last *rendered, effort int) (*rendered
 		return nil, err
 	}
 	r.br = bytes.Clone(b.Bytes())
-	b.Reset()
-	gz := gzip.NewWriter(&b)
-	if _, err := gz.Write(html); err != nil {
-		return nil, err
-	}
-	if err := gz.Close(); err != nil {
-		return nil, err
-	}
-	r.gz = bytes.Clone(b.Bytes())
 	return r, nil
+}
+
+// quickWriters keeps the tables of the quick compressor, which take longer to
+// make than to use.
+var quickWriters = sync.Pool{New: func() any { return brotli.NewWriterLevel(nil, quickBrotli) }}
+
+func gzipLevel(html []byte, level int) []byte {
+	var b bytes.Buffer
+	gz, err := gzip.NewWriterLevel(&b, level)
+	if err != nil {
+		panic(err) // a level that does not exist
+	}
+	_, _ = gz.Write(html) // to memory
+	_ = gz.Close()
+	return b.Bytes()
 }
 
 // accepts reports whether an Accept-Encoding header lists a coding, other than
