@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/gorilla/websocket"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"go.yaml.in/yaml/v3"
@@ -113,6 +114,14 @@ func newSite(t *testing.T) *aSite {
 }
 
 func (s *aSite) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/ws" {
+		upgrader := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
+		if conn, err := upgrader.Upgrade(w, r, nil); err == nil {
+			_ = conn.WriteMessage(websocket.TextMessage, []byte("hello "+r.Header.Get("X-Onsale-Visitor")))
+			conn.Close()
+		}
+		return
+	}
 	s.mu.Lock()
 	s.seen = append(s.seen, r)
 	s.mu.Unlock()
@@ -191,6 +200,28 @@ func (b *aBrowser) shop(address string, r *theRoom) (visitor, token string) {
 	return joined.Visitor, me.Pass
 }
 
+// socket opens the site's WebSocket with a pass cookie, as a page does, and
+// returns what the site says first, or the status of the refusal.
+func socket(t *testing.T, address, token string) (said string, status int) {
+	t.Helper()
+	dialer := websocket.Dialer{HandshakeTimeout: 20 * time.Second}
+	conn, response, err := dialer.DialContext(t.Context(), "ws"+strings.TrimPrefix(address, "http")+"/ws", http.Header{
+		"Cookie": {"onsale_pass_" + protectedEvent + "=" + token}, "Origin": {address}, "Sec-Fetch-Mode": {"websocket"},
+	})
+	if err != nil {
+		if response == nil {
+			t.Fatal(err)
+		}
+		return "", response.StatusCode
+	}
+	defer conn.Close()
+	_, message, err := conn.ReadMessage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(message), response.StatusCode
+}
+
 // throughTheRoom is the way of visitors to a site that a proxy at address
 // protects.
 func throughTheRoom(t *testing.T, address string, r *theRoom, site *aSite) {
@@ -246,6 +277,13 @@ func throughTheRoom(t *testing.T, address string, r *theRoom, site *aSite) {
 	app := newBrowser(t)
 	if a := app.do("GET", address+"/api", "", "Authorization", "Bearer "+token); a.status != http.StatusOK || a.body != "site GET /api  visitor="+visitor {
 		t.Errorf("an app with a pass: %+v", a)
+	}
+
+	if said, status := socket(t, address, token); said != "hello "+visitor {
+		t.Errorf("a WebSocket with a pass: %d %q", status, said)
+	}
+	if said, status := socket(t, address, forged); status != http.StatusUnauthorized {
+		t.Errorf("a WebSocket with a forged pass: %d %q", status, said)
 	}
 
 	if a := somebody.do("DELETE", address+"/v1/rooms/"+protectedEvent+"/me", ""); a.status != http.StatusNoContent {
@@ -444,6 +482,9 @@ func TestGateProtectsASiteOnAnotherHost(t *testing.T) {
 	}
 	if a = somebody.open(page); a.status != http.StatusOK || a.body != "site GET /buy?seat=1  visitor="+visitor {
 		t.Errorf("with a pass: %+v", a)
+	}
+	if said, status := socket(t, shop, token); said != "hello "+visitor {
+		t.Errorf("a WebSocket with a pass: %d %q", status, said)
 	}
 	if a = somebody.do("DELETE", onsale+"/v1/rooms/"+protectedEvent+"/me", ""); a.status != http.StatusNoContent {
 		t.Fatalf("leaving: %+v", a)
