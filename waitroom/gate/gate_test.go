@@ -689,6 +689,26 @@ func FuzzAddress(f *testing.F) {
 	})
 }
 
+// BenchmarkProtect is what the gate adds to a request with a good pass.
+func BenchmarkProtect(b *testing.B) {
+	keys, c := pass.Generate(), newClock()
+	g, err := gate.New(gate.Options{Event: event, Onsale: "https://tickets.example", Site: "https://shop.example", Keys: keys.Public(), Now: c.Now})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer g.Close()
+	site := g.Protect(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	r := httptest.NewRequestWithContext(b.Context(), http.MethodGet, "/buy", http.NoBody)
+	r.Header.Set("Cookie", cookie+"="+signed(keys, c.Now(), nil))
+	w := httptest.NewRecorder()
+	for b.Loop() {
+		site.ServeHTTP(w, r)
+	}
+	if w.Code != http.StatusOK {
+		b.Fatal(w.Code)
+	}
+}
+
 // carries reports whether an address has a pass in its query.
 func carries(address string) bool {
 	_, query, _ := strings.Cut(address, "?")
