@@ -36,6 +36,7 @@ func (s *Server) cookieName(name string) string {
 func (s *Server) setCookie(c *gin.Context, name, value string, expires time.Time) {
 	http.SetCookie(c.Writer, &http.Cookie{ //nolint:gosec // Secure follows the scheme of the public URL
 		Name: s.cookieName(name), Value: value, Path: "/", Expires: expires,
+		MaxAge:   max(1, int(expires.Sub(s.Clock()).Seconds())), // right even where the clock is not
 		HttpOnly: true, Secure: s.secure, SameSite: http.SameSiteLaxMode,
 	})
 }

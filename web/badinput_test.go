@@ -121,7 +121,8 @@ func (c *cast) rows() map[string]row {
 		"DELETE /v1/rooms/:event/me":     {path: room + "/me", need: aVisitor},
 		"POST /v1/rooms/:event/claim":    {path: room + "/claim", body: `{}`, need: aVisitor},
 		"GET /v1/rooms/:event/ws":        {path: room + "/ws", need: maybeVisitor, socket: true},
-		"GET /v1/rooms/:event/check":     {path: room + "/check", need: aPass},
+		"GET /v1/rooms/:event/check":     {path: room + "/check", queries: []string{"mode=x", "mode=Redirect"}, need: aPass},
+		"GET /v1/rooms/:event/enter":     {path: room + "/enter", need: maybeVisitor},
 		"GET /v1/rooms/:event/draw":      {path: room + "/draw", need: maybeVisitor},
 		"POST /v1/rooms/:event/handover": {path: room + "/handover", body: `{}`, need: aVisitor},
 		"POST /v1/rooms/:event/appeal": {

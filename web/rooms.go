@@ -2,8 +2,6 @@ package web
 
 import (
 	"net/http"
-	"net/url"
-	"strings"
 
 	"github.com/gin-gonic/gin"
 
@@ -24,6 +22,7 @@ func (s *Server) roomRoutes(r *gin.Engine) {
 	g.GET("/draw", s.drawProof)
 	g.POST("/handover", s.handOver)
 	g.POST("/appeal", s.appeal)
+	g.GET("/enter", s.enterSite)
 }
 
 // jwks publishes the public keys with which anyone can verify a pass.
@@ -226,63 +225,4 @@ func (s *Server) roomSocket(c *gin.Context) {
 	if err := s.hub.serve(c, event, visitor, originOK); err != nil {
 		s.fail(c, err)
 	}
-}
-
-// checkPass answers a proxy that asks whether a request may go through to a
-// protected site: 204, or 401 with the way to the line.
-func (s *Server) checkPass(c *gin.Context) {
-	event, err := id(c, "event")
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	c.Header("Cache-Control", "no-store")
-	visitor, err := s.shopper(c, event)
-	if err == nil {
-		v, lookup := s.Rooms.LookUp(c.Request.Context(), event, visitor)
-		switch {
-		case fault.Is(lookup, fault.Unavailable):
-			// The pass itself is good; an outage of the room must not lock out
-			// those it has let in.
-		case lookup != nil:
-			err = lookup
-		case v.State != waitroom.Shopping:
-			err = fault.New(fault.PassLapsed, "the turn of this pass is over")
-		}
-	}
-	if err == nil {
-		c.Status(http.StatusNoContent)
-		return
-	}
-	if fault.Is(err, fault.NotFound) {
-		s.fail(c, err)
-		return
-	}
-	location := s.queueURL(event)
-	if back := s.returnURL(c); back != "" {
-		location += "?return=" + url.QueryEscape(back)
-	}
-	c.Header("Location", location)
-	f := fault.Wrap(err, fault.PassRequired, "this site is entered through its waiting room").With("queue", location)
-	s.fail(c, f)
-}
-
-// returnURL is where a checked request wanted to go, as the proxy tells it, if
-// that is an origin of ours.
-func (s *Server) returnURL(c *gin.Context) string {
-	to := c.Query("return")
-	if to == "" {
-		to = c.GetHeader("X-Original-URL")
-	}
-	if to == "" && c.GetHeader("X-Forwarded-Host") != "" {
-		to = c.GetHeader("X-Forwarded-Proto") + "://" + c.GetHeader("X-Forwarded-Host") + c.GetHeader("X-Forwarded-Uri")
-	}
-	if to == "" || len(to) > 2048 || strings.ContainsAny(to, "\\\r\n\t") {
-		return ""
-	}
-	u, err := s.PublicURL.Parse(to) // a path is one of ours
-	if err != nil || u.User != nil || u.Scheme != "http" && u.Scheme != "https" || !s.origins[origin(u)] {
-		return ""
-	}
-	return u.String()
 }

@@ -26,11 +26,12 @@ import (
 
 // entrance is a whole server in the waiting room's role, without a shop.
 type entrance struct {
-	t     testing.TB
-	url   string
-	rooms *waitroom.Service
-	keys  *pass.KeySet
-	redis *miniredis.Miniredis
+	t      testing.TB
+	url    string
+	rooms  *waitroom.Service
+	keys   *pass.KeySet
+	redis  *miniredis.Miniredis
+	server *Server
 }
 
 func newEntrance(t testing.TB, options waitroom.Options) *entrance {
@@ -60,6 +61,7 @@ func newEntrance(t testing.TB, options waitroom.Options) *entrance {
 	if err != nil {
 		t.Fatal(err)
 	}
+	e.server = s
 	server := httptest.NewServer(s.Handler())
 	e.url = server.URL
 	ctx, cancel := context.WithCancel(context.Background())
