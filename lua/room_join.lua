@@ -37,12 +37,12 @@
 local limit, soft, random = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
 
 local r = redis.call('HMGET', ROOM, 'state', 'epoch', 'next', 'moving', 'lobby_next', 'joined', 'order', 'invite_only',
-  'challenge', 'grace', 'draw_n', 'draw_base', 'lobby_digest', 'cursor')
+  'challenge', 'grace', 'draw_n', 'lobby_digest')
 local state = r[1]
 local replies = {}
 local epoch, next_place, moving, lobby_next, joined = tonumber(r[2]), tonumber(r[3]), tonumber(r[4]), tonumber(r[5]), tonumber(r[6])
 local order, invite_only, challenge, grace = r[7], r[8] == '1', r[9], tonumber(r[10])
-local draw_n, draw_base, digest, cursor = tonumber(r[11]), tonumber(r[12]), r[13], tonumber(r[14])
+local draw_n, digest = tonumber(r[11]), r[12]
 local gathering = state == 'scheduled' or state == 'lobby'
 
 -- New places are written together at the end.
@@ -90,9 +90,15 @@ local function place(visitor, lane)
   end
   next_place = next_place + 1
   local mine = next_place
-  if order == 'random' then -- anywhere between the last one served and the end
+  if order == 'random' then -- beside anybody of the lane, or at its end
+    flush()
     random = random * 16807 % 2147483647 -- Park and Miller, 1988
-    mine = cursor + 1 + math.floor(random / 2147483647 * (next_place - cursor))
+    local first = redis.call('ZCOUNT', QUEUE, '-inf', '(' .. int(lane * LANE))
+    local all = redis.call('ZCOUNT', QUEUE, int(lane * LANE), '(' .. int((lane + 1) * LANE))
+    local rank = math.floor(random / 2147483647 * (all + 1))
+    if rank < all then
+      mine = tonumber(redis.call('ZRANGE', QUEUE, first + rank, first + rank, 'WITHSCORES')[2]) % LANE
+    end
   end
   local score = lane * LANE + mine
   if state == 'open' and waiting == 0 then
@@ -101,7 +107,6 @@ local function place(visitor, lane)
     if free(d) > 0 then
       admit(d, { visitor, int(score) })
       keep(d)
-      cursor = d.cursor
       count_slot(1, false)
       changed = true
       return reply(1, { state = READY, score = score, admitted = now, till = now + d.claim }, visitor, epoch, 1)

@@ -266,6 +266,20 @@ func (p *DrawProof) Verify() error {
 	return nil
 }
 
+// PlaceOf is the place that a verified proof gives a join index. It returns
+// fault.Invalid for an index that is not in it.
+func (p *DrawProof) PlaceOf(index int64) (int64, error) {
+	if p.N == nil || p.Base == nil || p.Seed == nil || index < 1 || index > *p.N {
+		return 0, fault.New(fault.Invalid, "the draw has no join index %d", index)
+	}
+	raw, err := hex.DecodeString(*p.Seed)
+	if err != nil || len(raw) != sha256.Size {
+		return 0, fault.New(fault.Invalid, "the seed is not %d bytes in hex", sha256.Size)
+	}
+	seed := [sha256.Size]byte(raw)
+	return *p.Base + Permute(seed, index-1, *p.N) + 1, nil
+}
+
 func checkPermutation(seed [sha256.Size]byte, n int64) error {
 	if n > mostVerified {
 		return nil // follows from the construction

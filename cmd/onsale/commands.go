@@ -11,6 +11,7 @@ func commands(environ []string) []*cobra.Command {
 		newMigrateCommand(environ),
 		newImportCommand(environ),
 		newGateCommand(),
+		newVerifyDrawCommand(),
 		newHealthCommand(environ),
 		newBenchCommand(environ),
 		newKeygenCommand(),
