@@ -195,7 +195,7 @@ local function known(i)
     if v.letter == 'r' then count_outcomes(nil, 1) end
     drop(visitor, v, v.letter == 'r' and 'x' or 'e')
   end
-  if v.letter == 'x' and v.missed == 1 and now < v.till + grace and moves then
+  if v.letter == 'x' and v.missed == 1 and (v.till == 0 or now < v.till + grace) and moves then
     come_back(visitor, v)
     waiting = waiting + 1
     redis.call('PUBLISH', CHANNEL, 'v ' .. visitor)
@@ -204,8 +204,8 @@ local function known(i)
   if state == 'draining' then return reply(1, v, visitor, epoch) end
   if invited == 2 then invited, lane = 0, GENERAL end -- it gave its turn
   if invite_only and invited == 0 then return { -8 } end
-  redis.call('HDEL', TURNS, visitor)
   touch(visitor)
+  redis.call('HDEL', TURNS, visitor)
   redis.call('PUBLISH', CHANNEL, 'v ' .. visitor)
   return place(visitor, lane == 0 and GENERAL or lane)
 end
