@@ -17,6 +17,8 @@ import (
 	"pgregory.net/rapid"
 
 	"onsale/internal/fault"
+	"onsale/internal/stack"
+	"onsale/internal/stack/stacktest"
 	"onsale/lua"
 	"onsale/waitroom"
 	"onsale/waitroom/pass"
@@ -347,4 +349,85 @@ func everything(r *room, visitor string) map[string]error {
 	out["put handover"] = r.PutHandover(ctx, event, "digest", visitor, time.Minute, 5)
 	_, out["take handover"] = r.TakeHandover(ctx, event, "digest")
 	return out
+}
+
+// A Redis that is out of memory, or has become a replica, changes nothing of a
+// room: no script ends in its middle.
+func TestNothingIsDoneHalfway(t *testing.T) {
+	t.Parallel()
+	for name, refuse := range map[string][2]func(ctx context.Context, rdb redis.UniversalClient) error{
+		"out of memory": {
+			func(ctx context.Context, rdb redis.UniversalClient) error {
+				return rdb.ConfigSet(ctx, "maxmemory", "1").Err()
+			},
+			func(ctx context.Context, rdb redis.UniversalClient) error {
+				return rdb.ConfigSet(ctx, "maxmemory", "0").Err()
+			},
+		},
+		"read only": {
+			func(ctx context.Context, rdb redis.UniversalClient) error {
+				return rdb.SlaveOf(ctx, "127.0.0.1", "1").Err() // where nobody answers
+			},
+			func(ctx context.Context, rdb redis.UniversalClient) error { return rdb.SlaveOf(ctx, "NO", "ONE").Err() },
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := stacktest.OwnRedis(t, stack.RedisOptions{}).URL()
+			plain := client(t, url)
+			s := wide()
+			s.Throttle.MaxShoppers = 2
+			r := newRoom(t, client(t, url+"?max_retries=-1"), s, redisstore.Options{}).shopOK()
+			for _, visitor := range []string{"shops", "ready", "waits", "left"} {
+				r.join(visitor)
+			}
+			r.tick()
+			if _, err := r.Claim(t.Context(), r.event, "shops"); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.Leave(t.Context(), r.event, "left"); err != nil {
+				t.Fatal(err)
+			}
+			dump := func() string {
+				var b strings.Builder
+				fmt.Fprint(&b, look(t, plain, r.event))
+				fields, err := plain.HGetAll(t.Context(), lua.RoomKey(r.event)).Result()
+				if err != nil {
+					t.Fatal(err)
+				}
+				fmt.Fprint(&b, fields)
+				return b.String()
+			}
+			before := dump()
+			if err := refuse[0](t.Context(), plain); err != nil {
+				t.Fatal(err)
+			}
+			reads := map[string]bool{"room": true, "rooms": true, "survey": true, "visitor": true, "unsaved": true, "take handover": true}
+			for _, visitor := range []string{"shops", "ready", "waits", "left"} {
+				for what, err := range everything(r, visitor) {
+					switch code := fault.CodeOf(err); {
+					case code == fault.Unavailable:
+					case reads[what], err == nil && (what == "join" || what == "restore" || what == "gone"):
+					case what == "claim" && code == fault.NotYourTurn, what == "finish" && err == nil && visitor != "shops" && visitor != "ready":
+					case what == "claim" && err == nil && visitor == "shops", what == "leave" && err == nil && visitor == "left":
+					case what == "lane" && code == fault.UnknownVisitor, what == "seed" && err == nil:
+					default:
+						t.Errorf("%s of who %s: %v, want unavailable", what, visitor, err)
+					}
+				}
+				_, _, err := r.Join(t.Context(), r.event, waitroom.Join{Visitor: visitor}) // the left one anew
+				if err != nil && !fault.Is(err, fault.Unavailable) {
+					t.Errorf("join of who %s: %v", visitor, err)
+				}
+			}
+			if after := dump(); after != before {
+				t.Errorf("refused, but changed from\n%s to\n%s", before, after)
+			}
+			if err := refuse[1](t.Context(), plain); err != nil {
+				t.Fatal(err)
+			}
+			r.join("new")
+			r.wantState("waits", waitroom.Waiting)
+		})
+	}
 }
