@@ -325,6 +325,11 @@ func (s *Service) forget(event string) {
 	s.mu.Lock()
 	delete(s.rooms, event)
 	s.mu.Unlock()
+	s.checkpointSoon()
+}
+
+// checkpointSoon asks for a checkpoint before its time.
+func (s *Service) checkpointSoon() {
 	select {
 	case s.refresh <- struct{}{}:
 	default: // asked already

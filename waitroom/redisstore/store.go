@@ -133,8 +133,9 @@ func (s *Store) deadline(ctx context.Context) (context.Context, context.CancelFu
 	return context.WithTimeout(ctx, s.o.Timeout)
 }
 
-// notNow are the errors of a server that is there but cannot serve right now.
-var notNow = []string{"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "OOM", "NOREPLICAS", "MISCONF", "UNBLOCKED"}
+// notNow are the errors of a server that is there but cannot serve right now. A
+// transaction is aborted when one of its commands was refused for such a reason.
+var notNow = []string{"EXECABORT", "LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "OOM", "NOREPLICAS", "MISCONF", "UNBLOCKED"}
 
 // failed translates an error of the driver. caller is the context before the
 // deadline was put on it.
