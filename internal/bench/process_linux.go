@@ -22,7 +22,7 @@ func childAttributes() *syscall.SysProcAttr {
 // code and in the kernel's on its behalf.
 func processorTime(pid int) (time.Duration, error) {
 	const ofAllThreads = 2                 // CPUCLOCK_SCHED of linux/posix-timers.h
-	clock := int32(^pid<<3 | ofAllThreads) //nolint:gosec // how the kernel names the clock of a process
+	clock := int32(^pid<<3 | ofAllThreads) // how the kernel names the clock of a process
 	var t unix.Timespec
 	if err := unix.ClockGettime(clock, &t); err != nil {
 		return 0, fmt.Errorf("processor time of process %d: %w", pid, err)
