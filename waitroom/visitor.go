@@ -136,7 +136,7 @@ func appendOptional(dst []byte, s *string) []byte {
 // else takes the long way.
 func appendText(dst []byte, s string) []byte {
 	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+		if !plain[s[i]] {
 			text, err := json.Marshal(s)
 			if err != nil {
 				panic(err) // a string can always be encoded
@@ -147,3 +147,12 @@ func appendText(dst []byte, s string) []byte {
 	dst = append(append(dst, '"'), s...)
 	return append(dst, '"')
 }
+
+// plain are the bytes that stand for themselves in a JSON string, as
+// encoding/json writes it.
+var plain = func() (table [256]bool) {
+	for c := ' '; c <= '~'; c++ {
+		table[c] = c != '"' && c != '\\' && c != '<' && c != '>' && c != '&'
+	}
+	return table
+}()

@@ -241,7 +241,7 @@ func (o *outbox) answer(p *peer, ping []byte) {
 // slow to read. It returns false when there are no workers any more.
 func (o *outbox) bye(p *peer, code int, end bool) bool {
 	o.mu.Lock()
-	p.code = uint16(code) //nolint:gosec // close codes have four digits
+	p.code = uint16(code)
 	o.mu.Unlock()
 	w := wantBye
 	if end {

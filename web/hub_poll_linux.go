@@ -40,7 +40,7 @@ func (w *poller) add(p *peer, ready func(p *peer, buffer []byte)) bool {
 	var err error
 	failed := p.raw.Control(func(fd uintptr) {
 		n := int(fd)
-		err = unix.EpollCtl(w.fd, unix.EPOLL_CTL_ADD, n, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: int32(n)}) //nolint:gosec // descriptors are small
+		err = unix.EpollCtl(w.fd, unix.EPOLL_CTL_ADD, n, &unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLRDHUP, Fd: int32(n)})
 		if err != nil {
 			return
 		}
@@ -79,7 +79,7 @@ func (w *poller) open(ready func(p *peer, buffer []byte)) bool {
 		_ = unix.Close(fd)
 		return false
 	}
-	file := os.NewFile(uintptr(fd), "epoll") //nolint:gosec // not negative
+	file := os.NewFile(uintptr(fd), "epoll")
 	raw, err := file.SyscallConn()
 	if err != nil {
 		_ = file.Close()
@@ -137,7 +137,7 @@ func (p *peer) readNow(buffer []byte) (n int, err error) {
 	switch {
 	case failed != nil:
 		return 0, failed
-	case err == unix.EAGAIN, err == unix.EINTR: //nolint:errorlint // system calls return it bare
+	case err == unix.EAGAIN, err == unix.EINTR:
 		return 0, nil
 	case err != nil:
 		return 0, err
@@ -160,8 +160,8 @@ func (p *peer) write(b []byte, within time.Duration) (n int, err error) {
 			var sent int
 			sent, err = unix.Write(int(fd), b[n:])
 			switch {
-			case err == unix.EINTR: //nolint:errorlint // system calls return it bare
-			case err == unix.EAGAIN: //nolint:errorlint // the same
+			case err == unix.EINTR:
+			case err == unix.EAGAIN:
 				if !slow {
 					slow = true
 					_ = p.conn.SetWriteDeadline(time.Now().Add(within))

@@ -25,7 +25,28 @@ var macKinds = []kind{visitorKind, receiptKind, challengeKind}
 type mac struct {
 	header string // of its tokens, encoded, with the dot
 	secret []byte
-	idle   sync.Pool // of hash.Hash
+	idle   sync.Pool // of *sealer
+}
+
+// sealer is what making a hash needs, to be used again: what is handed to a
+// hash.Hash would otherwise be allocated each time.
+type sealer struct {
+	hash hash.Hash
+	text []byte
+	sum  [sha256.Size]byte
+}
+
+func (m *mac) take() *sealer {
+	if s, ok := m.idle.Get().(*sealer); ok {
+		return s
+	}
+	return &sealer{hash: hmac.New(sha256.New, m.secret), text: make([]byte, 0, 640)}
+}
+
+// give takes a sealer back.
+func (m *mac) give(s *sealer) {
+	s.hash.Reset()
+	m.idle.Put(s)
 }
 
 // subkey derives a secret from a signing seed, another one for every purpose.
@@ -55,25 +76,21 @@ func newMACs(seed []byte, id string) map[kind]*mac {
 
 // sum appends the hash of text.
 func (m *mac) sum(dst, text []byte) []byte {
-	h, _ := m.idle.Get().(hash.Hash)
-	if h == nil {
-		h = hmac.New(sha256.New, m.secret)
-	}
-	h.Write(text)
-	dst = h.Sum(dst)
-	h.Reset()
-	m.idle.Put(h)
-	return dst
+	s := m.take()
+	defer m.give(s)
+	s.hash.Write(text)
+	return s.hash.Sum(dst)
 }
 
 // seal makes a token of payload, which is a JSON object.
 func (k *KeySet) seal(typ kind, payload []byte) string {
 	m := k.keys[0].macs[typ]
-	var token [640]byte
-	text := base64.RawURLEncoding.AppendEncode(append(token[:0], m.header...), payload)
-	var sum [sha256.Size]byte
-	text = base64.RawURLEncoding.AppendEncode(append(text, '.'), m.sum(sum[:0], text))
-	return string(text)
+	s := m.take()
+	defer m.give(s)
+	s.text = base64.RawURLEncoding.AppendEncode(append(s.text[:0], m.header...), payload)
+	s.hash.Write(s.text)
+	s.text = base64.RawURLEncoding.AppendEncode(append(s.text, '.'), s.hash.Sum(s.sum[:0]))
+	return string(s.text)
 }
 
 // open is verify for the kinds that seal makes. The header is compared byte for
