@@ -69,6 +69,7 @@ type Service struct {
 	metrics *metrics
 	fetch   singleflight.Group
 	polls   *pollers
+	came    arrivals
 
 	mu      sync.Mutex
 	rooms   map[string]cached
@@ -80,7 +81,7 @@ type Service struct {
 
 // cached is a room as last seen by this node.
 type cached struct {
-	room *Room // not changed any more
+	room *Room     // not changed any more
 	at   time.Time // by Now
 }
 
