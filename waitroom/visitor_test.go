@@ -80,8 +80,8 @@ func TestNetworkOfAnAddress(t *testing.T) {
 		"2001:db8:1:2:3:4:5:6": "2001:db8:1:2::/64", "2001:db8:1:2::1": "2001:db8:1:2::/64", "fe80::1%eth0": "fe80::/64",
 		"what": "what",
 	} {
-		if got := network(address); got != want {
-			t.Errorf("network(%q) = %q, want %q", address, got, want)
+		if got := Network(address); got != want {
+			t.Errorf("Network(%q) = %q, want %q", address, got, want)
 		}
 	}
 }

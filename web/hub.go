@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"errors"
+	"hash/maphash"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -46,6 +47,7 @@ type hubOptions struct {
 	auth         time.Duration // for the first frame, with the token
 	workers      int           // goroutines that write
 	perVisitor   int           // most connections of one visitor
+	perAddress   int           // most connections of one network address; 0: no limit
 	front        int           // places from the head whose number is exact
 	samples      int           // places behind the front whose number is asked for
 	lookups      int           // most visitors looked up at once
@@ -93,11 +95,14 @@ type Hub struct {
 	out      outbox
 	wake     chan struct{}
 
-	mu      sync.Mutex
-	crowds  map[string]*crowd
-	peers   map[*peer]struct{}
-	closing bool
-	readers sync.WaitGroup // connections, and goroutines for them
+	mu     sync.Mutex
+	crowds map[string]*crowd
+	peers  map[*peer]struct{}
+	// How many connections each network address has, by its hash.
+	addresses map[uint64]int
+	seed      maphash.Seed
+	closing   bool
+	readers   sync.WaitGroup // connections, and goroutines for them
 
 	poll poller
 
@@ -106,11 +111,14 @@ type Hub struct {
 	connections prometheus.GaugeFunc
 	pushes      prometheus.Counter
 	slow        prometheus.Counter
+	crowded     prometheus.Counter
 	looks       prometheus.Histogram
 }
 
 func newHub(s *Server) *Hub {
-	h := makeHub(s.Rooms, s.Keys, s.log, s.Clock, defaultHubOptions())
+	o := defaultHubOptions()
+	o.perAddress = s.SocketsPerAddress
+	h := makeHub(s.Rooms, s.Keys, s.log, s.Clock, o)
 	if err := h.register(s.Registerer); err != nil {
 		s.log.Error("the hub has no metrics", slog.Any("error", err))
 	}
@@ -128,12 +136,15 @@ func makeHub(rooms *waitroom.Service, keys *pass.KeySet, log *slog.Logger, now f
 			CheckOrigin:     func(*http.Request) bool { return true },                // decided by the route
 			Error:           func(http.ResponseWriter, *http.Request, int, error) {}, // serve returns it
 		},
-		wake: make(chan struct{}, 1), crowds: make(map[string]*crowd), peers: make(map[*peer]struct{}), farew: make(chan struct{}, 64),
+		wake: make(chan struct{}, 1), crowds: make(map[string]*crowd), peers: make(map[*peer]struct{}), addresses: make(map[uint64]int), seed: maphash.MakeSeed(), farew: make(chan struct{}, 64),
 		pushes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "onsale_hub_pushes_total", Help: "Frames told to visitors.",
 		}),
 		slow: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "onsale_hub_slow_readers_total", Help: "Connections dropped because frames were not read.",
+		}),
+		crowded: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "onsale_hub_refused_total", Help: "Connections refused because their network address has too many.",
 		}),
 		looks: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "onsale_hub_tick_seconds", Help: "Time to look at a room and decide whom to tell.",
@@ -152,7 +163,7 @@ func (h *Hub) register(r prometheus.Registerer) error {
 		return nil
 	}
 	var errs []error
-	for _, c := range []prometheus.Collector{h.connections, h.pushes, h.slow, h.looks} {
+	for _, c := range []prometheus.Collector{h.connections, h.pushes, h.slow, h.crowded, h.looks} {
 		errs = append(errs, r.Register(c))
 	}
 	return errors.Join(errs...)
@@ -219,7 +230,7 @@ func (h *Hub) tickAll(ctx context.Context, hurry bool) error {
 	for event, c := range h.crowds {
 		c.mu.Lock()
 		switch {
-		case len(c.guests) == 0:
+		case len(c.guests) == 0 && len(c.away) == 0:
 			delete(h.crowds, event)
 		case !hurry || c.urgent:
 			crowds = append(crowds, c)
@@ -294,8 +305,8 @@ func (h *Hub) serve(c *gin.Context, event, visitor string, originOK bool) error 
 	}
 	p := &peer{}
 	p.saw(h.now())
-	if !h.track(p) {
-		return fault.New(fault.Unavailable, "this node is going away; please connect again").After(time.Second)
+	if err := h.track(p, c.ClientIP()); err != nil {
+		return err
 	}
 	ws, err := h.upgrader.Upgrade(c.Writer, c.Request, nil)
 	if err != nil {
@@ -322,15 +333,25 @@ func (h *Hub) serve(c *gin.Context, event, visitor string, originOK bool) error 
 }
 
 // track counts a connection, unless the hub is being shut down.
-func (h *Hub) track(p *peer) bool {
+func (h *Hub) track(p *peer, address string) error {
+	if h.o.perAddress > 0 {
+		p.address = maphash.String(h.seed, waitroom.Network(address))
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closing {
-		return false
+		return fault.New(fault.Unavailable, "this node is going away; please connect again").After(time.Second)
+	}
+	if h.o.perAddress > 0 {
+		if h.addresses[p.address] >= h.o.perAddress {
+			h.crowded.Inc()
+			return fault.New(fault.TooMany, "there are too many connections from this network; your place is safe, ask for it with GET …/me").After(30 * time.Second)
+		}
+		h.addresses[p.address]++
 	}
 	h.readers.Add(1)
 	h.peers[p] = struct{}{}
-	return true
+	return nil
 }
 
 // drop ends a connection and forgets it.
@@ -339,6 +360,11 @@ func (h *Hub) drop(p *peer) {
 	first := p.gone.CompareAndSwap(false, true)
 	conn, c := p.conn, p.crowd
 	delete(h.peers, p)
+	if first && h.o.perAddress > 0 {
+		if h.addresses[p.address]--; h.addresses[p.address] == 0 {
+			delete(h.addresses, p.address)
+		}
+	}
 	h.mu.Unlock()
 	if !first {
 		return

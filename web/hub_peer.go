@@ -39,6 +39,8 @@ type peer struct {
 
 	fd int // guarded by poller.mu
 
+	address uint64 // hash of the network they come from, where those are counted
+
 	// Guarded by outbox.mu.
 	next   *peer   // in the outbox
 	pong   *[]byte // what a ping of the client held
