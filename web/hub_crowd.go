@@ -464,7 +464,7 @@ func (h *Hub) announce(c *crowd, before, now *sight) {
 		if w != 0 {
 			if g.guess.at == 0 && g.v.State == waitroom.Waiting {
 				if wait := now.room.Wait(g.v.Ahead); wait != nil {
-					g.guess = guess{now.room.AsOf.Unix(), int32(wait.Low), int32(wait.High)} //nolint:gosec // up to a day
+					g.guess = guess{now.room.AsOf.Unix(), int32(wait.Low), int32(wait.High)}
 				}
 			}
 			g.told, g.toldAt = g.v.Ahead, at
