@@ -196,7 +196,7 @@ end
 
 -- reserved is for how many of those who are ready a slot has to be kept: for all
 -- of them, until it is known how many will not come; then for as many as will
--- come, by how long each has been ready, and two standard deviations more.
+-- come, by how long each has been ready, and a standard deviation more.
 local function reserved(d, ready)
   if ready == 0 then return 0, false end
   local o = outcomes()
@@ -212,7 +212,7 @@ local function reserved(d, ready)
     variance = variance + n * chance * (1 - chance)
   end
   expected = expected + math.max(ready - counted, 0) -- with a longer window than today's
-  return math.min(ready, math.ceil(expected + 2 * math.sqrt(variance))), true
+  return math.min(ready, math.ceil(expected + math.sqrt(variance))), true
 end
 
 -- free is how many the door can let in now.

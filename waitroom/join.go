@@ -105,7 +105,7 @@ func (s *Service) Join(ctx context.Context, r JoinRequest) (Joined, error) {
 		j.PerAddress, j.Suspicious = 0, 0
 	}
 	if j.PerAddress > 0 || j.Suspicious > 0 {
-		j.Address = s.Keys.Pseudonym(network(r.Address))
+		j.Address = s.Keys.Pseudonym(Network(r.Address))
 	}
 	v, outcome, err := s.join(ctx, r.Event, j)
 	if err != nil {
@@ -376,9 +376,9 @@ func (s *Service) Invite(ctx context.Context, event string, r InviteRequest) ([]
 	return out, nil
 }
 
-// network is the part of an address that counts as one joiner: the address
+// Network is the part of an IP address that counts as one joiner: the address
 // itself, but the /64 of an IPv6 address, which is what one line is given.
-func network(address string) string {
+func Network(address string) string {
 	a, err := netip.ParseAddr(address)
 	if err != nil {
 		return address

@@ -86,6 +86,19 @@ func (m *metrics) ticked(event string, t Tick, took time.Duration) {
 	}
 }
 
+// Estimated counts a wait that came to its end: the range first told, in seconds,
+// and how long it really took.
+func (s *Service) Estimated(low, high int, took time.Duration) {
+	outcome, half := "off", float64(high-low)/2
+	switch t := took.Seconds(); {
+	case t >= float64(low) && t <= float64(high):
+		outcome = "in"
+	case t >= float64(low)-half && t <= float64(high)+half:
+		outcome = "near"
+	}
+	s.metrics.estimates.WithLabelValues(outcome).Inc()
+}
+
 var outcomes = [...]string{Found: "found", Placed: "new", Restored: "restored"}
 
 func (m *metrics) joined(o Outcome, lane Lane) {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"log/slog"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -33,6 +34,7 @@ type crowd struct {
 	urgent bool   // there are news
 	vague  bool   // somebody in line has a place and no number yet
 	ticks  uint64
+	away   []string // whose last connection dropped since the last tick
 }
 
 // sight is a room as the hub saw it, with what all visitors are told of it.
@@ -56,6 +58,14 @@ type guest struct {
 	told   int       // the number ahead that was told last
 	toldAt time.Time // zero: must be told now
 	due    time.Time // when they may be told the next number
+	guess  guess
+}
+
+// guess is the first wait a visitor was told for their place, kept until their
+// turn shows whether it was true.
+type guess struct {
+	at        int64 // unix seconds; 0: none was told
+	low, high int32 // seconds
 }
 
 func newCrowd(event string) *crowd {
@@ -80,7 +90,7 @@ func (c *crowd) admit(p *peer, v waitroom.Visitor, most int) bool {
 	// Between the look-up and now something may have happened that no news will
 	// tell again.
 	c.ask(g)
-	p.crowd, p.guest, p.sibling = c, g, g.peers
+	p.guest, p.sibling = g, g.peers
 	p.pinged = p.seen.Load()
 	g.peers = p
 	g.count++
@@ -90,6 +100,9 @@ func (c *crowd) admit(p *peer, v waitroom.Visitor, most int) bool {
 // remove forgets a connection, and the visitor with their last one.
 func (c *crowd) remove(p *peer) {
 	g := p.guest
+	if g == nil { // was not admitted
+		return
+	}
 	for at := &g.peers; *at != nil; at = &(*at).sibling {
 		if *at == p {
 			*at = p.sibling
@@ -101,6 +114,9 @@ func (c *crowd) remove(p *peer) {
 		return
 	}
 	delete(c.guests, g.v.ID)
+	if g.v.State == waitroom.Waiting || g.v.State == waitroom.InLobby {
+		c.away = append(c.away, g.v.ID)
+	}
 	last := c.all[len(c.all)-1]
 	c.all[g.index], last.index = last, g.index
 	c.all[len(c.all)-1] = nil
@@ -141,6 +157,9 @@ func (c *crowd) update(g *guest, v waitroom.Visitor, ahead int) {
 	moved := v.Place != g.v.Place || v.State != waitroom.Waiting || g.v.State != waitroom.Waiting
 	if g.lined && moved {
 		c.stale = true
+	}
+	if v.Place != g.v.Place {
+		g.guess = guess{}
 	}
 	v.Receipt, v.Pass = "", ""
 	if v.Place == g.v.Place && v.Epoch == g.v.Epoch {
@@ -303,7 +322,12 @@ func (h *Hub) tick(ctx context.Context, c *crowd) error {
 	c.urgent = false
 	q, who := c.question(h.o)
 	before := c.sight
+	away := c.departed()
 	c.mu.Unlock()
+	h.depart(ctx, c.event, away)
+	if len(q.Visitors) == 0 { // the last one has gone
+		return nil
+	}
 
 	survey, err := h.rooms.Survey(ctx, c.event, q)
 	if err != nil {
@@ -326,14 +350,23 @@ func (h *Hub) tick(ctx context.Context, c *crowd) error {
 	reborn := before != nil && !before.room.Born.Equal(s.room.Born)
 
 	var missing []*guest
+	var back []string
 	c.mu.Lock()
 	c.sight = s
 	for i, g := range who {
-		if survey.Visitors[i].State == waitroom.Unknown {
+		switch v := survey.Visitors[i]; v.State {
+		case waitroom.Unknown:
 			missing = append(missing, g)
-			continue
+		case waitroom.Away: // passed over, though they are here
+			back = append(back, g.v.ID)
+			c.ask(g)
+		default:
+			if took := g.guess.of(&v); took != 0 && g.v.State == waitroom.Waiting {
+				h.rooms.Estimated(int(g.guess.low), int(g.guess.high), took)
+				g.guess = guess{}
+			}
+			c.update(g, v, notKnown)
 		}
-		c.update(g, survey.Visitors[i], notKnown)
 	}
 	if reborn { // the line was lost: look everyone up, the front first
 		for _, g := range c.line {
@@ -368,7 +401,43 @@ func (h *Hub) tick(ctx context.Context, c *crowd) error {
 		h.hurryUp()
 	}
 	h.restore(ctx, c, lost)
+	for _, id := range back {
+		if _, err := h.rooms.Present(ctx, c.event, id); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// of is how long it took until the turn of v came, 0 when nothing was told or it
+// has not come.
+func (g guess) of(v *waitroom.Visitor) time.Duration {
+	if g.at == 0 || v.State != waitroom.Ready {
+		return 0
+	}
+	return max(v.Admitted.Sub(time.Unix(g.at, 0)), 1)
+}
+
+// departed takes those who have gone since the last tick and not come back.
+func (c *crowd) departed() []string {
+	away := slices.DeleteFunc(c.away, func(id string) bool { return c.guests[id] != nil })
+	c.away = nil
+	return away
+}
+
+// depart notes whose last connection here dropped; not while everybody is being
+// sent to other nodes. What fails is not tried again: whoever is not known to be
+// away has a turn that they miss, and a second one.
+func (h *Hub) depart(ctx context.Context, event string, away []string) {
+	h.mu.Lock()
+	closing := h.closing
+	h.mu.Unlock()
+	if len(away) == 0 || closing {
+		return
+	}
+	if err := h.rooms.Gone(ctx, event, away); err != nil && ctx.Err() == nil {
+		h.log.LogAttrs(ctx, slog.LevelDebug, "who has gone could not be noted", slog.String("event", event), slog.Any("error", err))
+	}
 }
 
 // announce pushes to those who should be told something.
@@ -393,6 +462,11 @@ func (h *Hub) announce(c *crowd, before, now *sight) {
 			w = wantMe
 		}
 		if w != 0 {
+			if g.guess.at == 0 && g.v.State == waitroom.Waiting {
+				if wait := now.room.Wait(g.v.Ahead); wait != nil {
+					g.guess = guess{now.room.AsOf.Unix(), int32(wait.Low), int32(wait.High)} //nolint:gosec // up to a day
+				}
+			}
 			g.told, g.toldAt = g.v.Ahead, at
 			pulse := h.o.calm
 			if g.v.State == waitroom.Waiting {
@@ -408,7 +482,7 @@ func (h *Hub) announce(c *crowd, before, now *sight) {
 		for p := g.peers; p != nil; p = p.sibling {
 			ask := w
 			if silent := at.Unix() - p.seen.Load(); silent >= int64(h.o.pong/time.Second) {
-				_ = p.ws.NetConn().SetReadDeadline(time.Unix(1, 0)) // its reader ends it
+				h.out.push(p, wantEnd)
 				continue
 			}
 			if at.Unix()-p.pinged >= int64(h.o.ping/time.Second) {

@@ -35,6 +35,8 @@ type hall struct {
 	keys  *pass.KeySet
 	hub   *Hub
 	url   string // of the WebSocket
+
+	registry *prometheus.Registry
 }
 
 func roomSettings() waitroom.Settings {
@@ -47,7 +49,7 @@ func roomSettings() waitroom.Settings {
 // waits.
 func newHall(t testing.TB, change func(*hubOptions)) *hall {
 	t.Helper()
-	h := &hall{t: t, redis: miniredis.NewMiniRedis(), keys: pass.Generate()}
+	h := &hall{t: t, redis: miniredis.NewMiniRedis(), keys: pass.Generate(), registry: prometheus.NewRegistry()}
 	if err := h.redis.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +59,7 @@ func newHall(t testing.TB, change func(*hubOptions)) *hall {
 	log := slog.New(slog.DiscardHandler)
 	var err error
 	h.rooms, err = waitroom.New(waitroom.Deps{
-		Store: redisstore.New(rdb).WithOptions(redisstore.Options{Timeout: time.Second}), Keys: h.keys, Now: time.Now, Logger: log,
+		Store: redisstore.New(rdb).WithOptions(redisstore.Options{Timeout: time.Second}), Keys: h.keys, Now: time.Now, Logger: log, Registerer: h.registry,
 		Options: waitroom.Options{Tick: 5 * time.Millisecond, ShopGrace: time.Hour, ReturnWindow: time.Millisecond},
 	})
 	if err != nil {
@@ -70,7 +72,7 @@ func newHall(t testing.TB, change func(*hubOptions)) *hall {
 		change(&o)
 	}
 	h.hub = makeHub(h.rooms, h.keys, log, time.Now, o)
-	if err := h.hub.register(prometheus.NewRegistry()); err != nil {
+	if err := h.hub.register(h.registry); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())

@@ -48,7 +48,10 @@ type Deps struct {
 	TrustedProxies []netip.Prefix
 	AdminToken     string
 	BodyBytes      int64 // largest request body
-	EventDefaults  catalog.Defaults
+	// SocketsPerAddress is the most WebSockets of visitors from one network
+	// address at this node; 0: no limit.
+	SocketsPerAddress int
+	EventDefaults     catalog.Defaults
 
 	Catalog   Catalog
 	Rooms     *waitroom.Service

@@ -122,7 +122,7 @@ func newApp(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *App, e
 	deps := web.Deps{
 		Roles:     web.Roles{Waitroom: isWaitroom, Shop: isShop},
 		PublicURL: public, AllowedOrigins: cfg.AllowedOrigins, TrustedProxies: cfg.TrustedProxies,
-		AdminToken: cfg.AdminToken.Reveal(), BodyBytes: cfg.Limits.BodyBytes,
+		AdminToken: cfg.AdminToken.Reveal(), BodyBytes: cfg.Limits.BodyBytes, SocketsPerAddress: cfg.Limits.Sockets,
 		Rooms: a.rooms, Keys: keys, Ready: ready,
 		Clock: time.Now, Logger: log, Registerer: registry,
 	}

@@ -77,6 +77,9 @@ func runDemo(ctx context.Context, cfg config.Config, stdout io.Writer, log *slog
 	if cfg.Waitroom.JoinsPerAddressPerMinute == config.Default().Waitroom.JoinsPerAddressPerMinute {
 		cfg.Waitroom.JoinsPerAddressPerMinute = demoJoins
 	}
+	if cfg.Limits.Sockets == config.Default().Limits.Sockets {
+		cfg.Limits.Sockets = 0
+	}
 	app, err := newApp(ctx, cfg, log)
 	if err != nil {
 		return unlessEnded(ctx, err)

@@ -46,7 +46,7 @@ func New(rdb redis.UniversalClient) *Store {
 }
 
 const (
-	lanes     = 4   // of calls on their way at the same time
+	lanes     = 2   // of calls on their way at the same time: fewer are fuller
 	mostCalls = 128 // that travel together
 )
 
