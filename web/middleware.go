@@ -47,7 +47,10 @@ func (r *requestIDs) next() string {
 
 // requestID is the name of the request that is being answered.
 func requestID(c *gin.Context) string {
-	return c.Writer.Header().Get(requestIDHeader) //nolint:canonicalheader // net/http has it as X-Request-Id
+	if names := c.Writer.Header()[requestIDHeader]; len(names) > 0 {
+		return names[0]
+	}
+	return ""
 }
 
 func plainID(s string) bool {
