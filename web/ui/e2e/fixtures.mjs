@@ -77,9 +77,9 @@ export function packed(s) {
 }
 export const snapshot = (s = statuses(), seq = 7) => ({ type: 'snapshot', seq, total: s.length, status: packed(s) });
 
-export const room = (more = {}) => ({ state: 'open', name: event.name, waiting: 5021, admitting_per_minute: 300, message: null, opens_at: null, lobby_opens_at: null, stock_left: 8123, reason: null, closed_reason: null, ...more });
+export const room = (more = {}) => ({ state: 'open', name: event.name, waiting: 5021, admitting_per_minute: 300, message: null, opens_at: null, lobby_opens_at: null, stock_left: 8123, reason: null, closed_reason: null, order: 'fifo', ...more });
 export const me = (more = {}, roomMore = {}) => ({
-  visitor: 'vis', state: 'waiting', place: 1234, ahead: 1233, wait: { low_s: 240, high_s: 420 }, room: room(roomMore),
+  visitor: 'vis', state: 'waiting', lane: 'general', index: null, chance: null, place: 1234, ahead: 1233, wait: { low_s: 240, high_s: 420 }, room: room(roomMore),
   receipt: 'receipt-1', claim_by: null, lease_ends: null, pass: null, poll_after_ms: 5000, as_of: after(0), ...more,
 });
 

@@ -21,7 +21,15 @@ describe('every phase', () => {
     'paused, with words': [f.me({}, { state: 'paused', reason: 'paused', message: 'Back in ten minutes.' }), 'Back in ten minutes.'],
     'shop down': [f.me({ wait: null }, { reason: 'shop_unavailable' }), 'The shop is not answering'],
     full: [f.me({}, { reason: 'full' }), 'The shop is full'],
-    'all held': [f.me({}, { reason: 'sold_out', stock_left: 0 }), 'No ticket is free right now'],
+    'all held': [f.me({}, { reason: 'all_held', stock_left: 0 }), 'All tickets are in carts'],
+    'no stock': [f.me({}, { reason: 'sold_out', stock_left: 0 }), 'No ticket is free right now'],
+    'draw pending': [f.me({ state: 'lobby', place: null, ahead: null, wait: null, lane: 'general', index: 12 }, { order: 'draw', reason: 'draw_pending' }), 'Places are being drawn'],
+    restoring: [f.me({ wait: null }, { reason: 'restoring' }), 'Places are being brought back'],
+    stopped: [f.me({ wait: null }, { reason: 'stopped', admitting_per_minute: 0 }), 'Nobody is being let in right now'],
+    'unlikely to get a ticket': [f.me({ chance: 'unlikely' }, { stock_left: 120 }), 'Tickets may run out before your turn.'],
+    'another lane': [f.me({ lane: 'accessibility' }), 'Accessibility'],
+    'lobby of a draw': [f.me({ state: 'lobby', place: null, ahead: null, wait: null, index: 12 }, { state: 'lobby', order: 'draw', opens_at: f.after(900) }), 'Your place is drawn at opening'],
+    'lobby at random': [f.me({ state: 'lobby', place: null, ahead: null, wait: null }, { state: 'lobby', order: 'random', opens_at: f.after(900) }), 'you get a random place'],
     ready: [f.me({ state: 'ready', ahead: 0, claim_by: f.after(60) }), 'It’s your turn!'],
     done: [f.me({ state: 'done', ahead: null }), 'Your visit to the shop has ended'],
     expired: [f.me({ state: 'expired', ahead: null }), 'Your turn has passed'],
@@ -70,7 +78,7 @@ test('counts down to the waiting room by the server’s clock and joins by itsel
   const lobby = f.me({ state: 'lobby', place: null, ahead: null, wait: null }, { state: 'lobby', opens_at: f.after(900) });
   const skewed = (s) => f.after(s, new Date(f.start.getTime() + 3_600_000)); // the device is an hour slow
   const room = f.room({ state: 'scheduled', lobby_opens_at: skewed(90), opens_at: skewed(990) });
-  return stage.open(path, { ...telling({ ...lobby, as_of: skewed(95) }), receipt: false, data: { 'queue.html': { data: { event: f.event, room, now: skewed(0) } } } }, async (page) => {
+  return stage.open(path, { ...telling({ ...lobby, as_of: skewed(95) }), receipt: false, data: { queue: { data: { event: f.event, room, now: skewed(0) } } } }, async (page) => {
     await sees(page, 'The waiting room opens soon');
     assert.match(await text(page, 'big'), /^1:(30|29)$/);
     await accessible(page, 'scheduled');

@@ -1,7 +1,7 @@
 /**
  * The typed client of the HTTP API: one function per call the pages make.
- * Tokens of visitors and passes travel in HttpOnly cookies and are never seen
- * here; order links and the console pass theirs as a Bearer token.
+ * Tokens of visitors and passes travel in HttpOnly cookies; a pass is looked at
+ * only to hand it to a protected site of another origin. Order links and the console pass theirs as a Bearer token.
  */
 
 /** An instant as RFC 3339 text. */
@@ -25,23 +25,51 @@ export interface Event {
   room?: { state: RoomState } | null;
 }
 
-export type RoomState = 'scheduled' | 'lobby' | 'open' | 'paused' | 'closed';
+export type RoomState = 'scheduled' | 'lobby' | 'open' | 'paused' | 'draining' | 'closed';
+/** How places are given: by arrival, by a draw at opening, or at random throughout. */
+export type LineOrder = 'fifo' | 'draw' | 'random';
 /** Why the line stands still. */
-export type StandstillReason = 'paused' | 'shop_unavailable' | 'sold_out' | 'full' | 'closed';
+export type StandstillReason = 'paused' | 'shop_unavailable' | 'sold_out' | 'all_held' | 'full' | 'draw_pending' | 'restoring' | 'stopped' | 'closed';
+/** Bands of priority, first to last. */
+export type Lane = 'staff' | 'accessibility' | 'fan' | 'general' | 'suspect';
 export type VisitorState = 'lobby' | 'waiting' | 'ready' | 'shopping' | 'done' | 'left' | 'expired' | 'closed';
 
 export interface Room {
   state: RoomState; name?: string; waiting: number; admitting_per_minute: number; message: string | null;
   opens_at: Time | null; lobby_opens_at?: Time | null; stock_left: number | null;
-  reason?: StandstillReason | null; closed_reason?: string | null;
+  reason?: StandstillReason | null; closed_reason?: string | null; order?: LineOrder;
 }
 
 export interface Me {
   visitor: string; state: VisitorState; place: number | null; ahead: number | null;
+  lane?: Lane | null;
+  /** Number in the lobby's list, from 1; null elsewhere. */
+  index?: number | null;
+  chance?: 'unlikely' | null;
+  pass?: string | null;
   wait: { low_s: number; high_s: number } | null;
   room: Room; receipt?: string | null; claim_by: Time | null; lease_ends: Time | null;
   poll_after_ms: number; as_of: Time;
 }
+
+/** The proof of a draw; values are null until they are published. */
+export interface Draw {
+  event: string; order: 'draw'; algorithm: string; status: 'committed' | 'frozen' | 'drawn';
+  /** SHA-256 of the secret, hex. */
+  commitment: string;
+  public_source: string | null; public_value: string | null;
+  n: number | null;
+  /** Of the list of people, 40 hex digits. */
+  digest: string | null;
+  /** The place before the first that is drawn. */
+  base: number | null;
+  secret: string | null; seed: string | null; drawn_at: Time | null;
+  you: { index: number; place: number | null } | null;
+}
+export interface Handover { code: string; url: string; expires_at: Time }
+/** Work a join may be asked for, see queue/pow.ts. */
+export interface Answer { token: string; answer: string }
+export interface Join { receipt?: string; handover?: string; invite?: string; email?: string; user_token?: string; challenge?: Answer }
 
 export interface PlanRow { name: string; first: number; x: number[]; y: number[]; seats: string[]; tiers: number[] }
 export interface PlanSection {
@@ -156,9 +184,12 @@ const query = (q: Record<string, string | number | undefined>): string => {
 // Waiting room
 const room = (event: string, tail: string) => `/v1/rooms/${event}/${tail}`;
 export const getMe = (event: string) => call<Me>('GET', room(event, 'me'));
-export const join = (event: string, receipt?: string | null) => call<Me>('POST', room(event, 'join'), receipt ? { receipt } : {});
+export const join = (event: string, body: Join) => call<Me>('POST', room(event, 'join'), body);
 export const leave = (event: string) => call<void>('DELETE', room(event, 'me'));
 export const claim = (event: string) => call<Me>('POST', room(event, 'claim'), {});
+export const getDraw = (event: string) => call<Draw>('GET', room(event, 'draw'));
+export const handOver = (event: string) => call<Handover>('POST', room(event, 'handover'), {});
+export const appeal = (event: string, challenge?: Answer) => call<Me>('POST', room(event, 'appeal'), { challenge });
 
 // Catalog
 export const getEvents = (q: { name?: string; type?: string; city?: string; cursor?: string; limit?: number }) =>

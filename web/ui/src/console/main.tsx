@@ -27,8 +27,8 @@ function Login(): VNode {
   );
 }
 
-const stateTone = { open: 'good', lobby: 'warn', paused: 'warn', scheduled: '', closed: 'bad' } as const;
-const reasonText = { paused: 'paused', shop_unavailable: 'shop not answering', sold_out: 'sold out', full: 'shop full', closed: 'closed' } as const;
+const stateTone = { open: 'good', lobby: 'warn', paused: 'warn', draining: 'warn', scheduled: '', closed: 'bad' } as const;
+const reasonText = { paused: 'paused', shop_unavailable: 'shop not answering', sold_out: 'sold out', all_held: 'all tickets in carts', full: 'shop full', draw_pending: 'draw not finished', restoring: 'restoring places', stopped: 'rate is 0', closed: 'closed' } as const;
 const stateText = (r: AdminRoom): string => (r.reason && r.reason !== r.state ? `${r.state}, ${reasonText[r.reason] ?? r.reason}` : r.state);
 
 function Rooms(): VNode {
