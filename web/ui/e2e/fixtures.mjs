@@ -103,7 +103,10 @@ export function order(status = 'awaiting_payment', more = {}) {
 }
 export const adminRoom = (more = {}) => ({
   event: id, name: event.name, state: 'open', reason: null, message: null,
-  throttle: { rate_per_minute: 300, burst: 50, max_shoppers: 2000, lease_s: 600, claim_window_s: 60 },
+  throttle: { rate_per_minute: 300, burst: 50, max_shoppers: 2000, lease_s: 600, claim_window_s: 60, grace_s: 120 },
+  order: 'fifo', invite_only: false, bypass: false, challenge: 'off', public_source: null, opens_at: after(-1800), lobby_opens_at: after(-5400), closes_at: null, cutoff: null,
+  stock: { available: 8123, held: 410, left: 8533 }, effective_rate_per_minute: 240, no_show_share: 0.124, suspects: 31, away: 212, draw: null,
+  autopilot: { enabled: true, min_rate_per_minute: 30, target_p95_ms: 250, max_error_share: 0.02, max_pool_share: 0.8, reason: 'answers took 310 ms (95 %), above 250 ms', changed_at: after(-42) },
   waiting: 5021, ready: 22, shopping: 1180, admitted_total: 9120, joined_total: 14300, admitted_last_minute: 296,
   tickets: { total: 15400, available: 8123, held: 410, sold: 6867 }, wait: { low_s: 840, high_s: 1200 }, ...more,
 });

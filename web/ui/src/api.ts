@@ -117,6 +117,13 @@ export interface Ticket { ticket: string; code: string; section: string; row: st
 
 export interface Throttle {
   rate_per_minute: number; burst: number; max_shoppers: number; lease_s: number; claim_window_s: number;
+  /** Seconds somebody may be gone before their turn goes to the next. */
+  grace_s?: number;
+}
+export interface Autopilot {
+  enabled: boolean; min_rate_per_minute: number; target_p95_ms: number;
+  /** Shares are 0 to 1. */
+  max_error_share: number; max_pool_share: number;
 }
 export interface AdminRoom {
   event: string; name: string; state: RoomState; reason?: StandstillReason | null; message: string | null; throttle: Throttle;
@@ -124,7 +131,32 @@ export interface AdminRoom {
   admitted_last_minute: number;
   tickets: { total: number; available: number; held: number; sold: number } | null;
   wait: { low_s: number; high_s: number } | null;
+  closed_reason?: string | null;
+  order?: LineOrder; invite_only?: boolean; bypass?: boolean; challenge?: 'off' | 'pow';
+  opens_at?: Time | null; lobby_opens_at?: Time | null; closes_at?: Time | null;
+  /** The last place that is still let in while the room drains. */
+  cutoff?: number | null;
+  stock?: { available: number; held: number; left: number } | null;
+  effective_rate_per_minute?: number;
+  /** Of the turns given, those nobody took: 0 to 1. */
+  no_show_share?: number | null;
+  suspects?: number; away?: number;
+  autopilot?: Autopilot & { reason: string; changed_at: Time | null };
+  public_source?: string | null;
+  draw?: { status: Draw['status']; commitment: string; n: number | null; public_source: string | null; public_value: string | null } | null;
 }
+export type RoomPatch = Partial<Throttle> & {
+  order?: LineOrder; invite_only?: boolean; bypass?: boolean; challenge?: 'off' | 'pow'; public_source?: string;
+  opens_at?: Time | null; lobby_opens_at?: Time | null; closes_at?: Time | null; autopilot?: Partial<Autopilot>;
+};
+/** One visitor, as operators see them. */
+export interface AdminVisitor {
+  visitor: string; state: VisitorState; lane: Lane | null; place: number | null; index: number | null; ahead: number | null;
+  wait: { low_s: number; high_s: number } | null; admitted_at: Time | null; claimed_at: Time | null; until: Time | null;
+  missed: number; away_since: Time | null; explanation: string;
+}
+export interface InviteRequest { lane: Lane; count?: number; emails?: string[]; single_use: boolean; expires_at?: Time }
+export interface Invite { invite: string; url: string; email: string | null; lane: Lane }
 export interface LiveFrame { at: Time; rooms: AdminRoom[]; reachable?: boolean; orders_per_minute: number; p95_ms: number; errors_per_minute: number }
 export interface AuditEntry { at: Time; actor: string; action: string; subject: string; detail?: unknown }
 
@@ -220,14 +252,21 @@ export const getImage = async (path: string, token?: string | null): Promise<Blo
 // Administration
 const admin = '/v1/admin/';
 export const adminRooms = (token: string) => call<{ rooms: AdminRoom[] }>('GET', `${admin}rooms`, undefined, bearer(token));
-export const patchRoom = (token: string, event: string, body: Partial<Throttle>) =>
-  call<AdminRoom>('PATCH', `${admin}rooms/${event}`, body, bearer(token));
-export type RoomAction = 'open' | 'pause' | 'resume' | 'close' | 'message';
-export const roomAction = (token: string, event: string, action: RoomAction, message?: string) =>
-  call<AdminRoom | undefined>('POST', `${admin}rooms/${event}/${action}`, message === undefined ? {} : { message }, bearer(token));
+const adminRoom = (event: string, tail = '') => `${admin}rooms/${event}${tail}`;
+export const patchRoom = (token: string, event: string, body: RoomPatch) => call<AdminRoom>('PATCH', adminRoom(event), body, bearer(token));
+export type RoomAction = 'open' | 'lobby' | 'pause' | 'resume' | 'drain' | 'close' | 'draw' | 'message' | 'admit';
+export interface RoomActionBody { message?: string; reason?: string; cutoff?: number; count?: number; public_value?: string }
+export const roomAction = (token: string, event: string, action: RoomAction, body: RoomActionBody = {}) =>
+  call<AdminRoom | undefined>('POST', adminRoom(event, `/${action}`), body, bearer(token));
+export const makeInvites = (token: string, event: string, body: InviteRequest) =>
+  call<{ invites: Invite[] }>('POST', adminRoom(event, '/invites'), body, bearer(token));
+const adminVisitor = (event: string, visitor: string) => adminRoom(event, `/visitors/${encodeURIComponent(visitor)}`);
+export const getVisitor = (token: string, event: string, visitor: string) => call<AdminVisitor>('GET', adminVisitor(event, visitor), undefined, bearer(token));
+export const moveVisitor = (token: string, event: string, visitor: string, lane: Lane) =>
+  call<AdminVisitor | undefined>('POST', adminVisitor(event, visitor), { lane }, bearer(token));
 export const adminOrders = (token: string, q: { q?: string; cursor?: string; limit?: number }) =>
   call<{ orders: Order[]; next_cursor: string | null }>('GET', `${admin}orders${query(q)}`, undefined, bearer(token));
 export const refundOrder = (token: string, id: string, reason: string, key: string) =>
   call<Order>('POST', `${admin}orders/${id}/refund`, { reason }, once(key, token));
-export const adminAudit = (token: string) =>
-  call<{ entries: AuditEntry[]; next_cursor: string | null }>('GET', `${admin}audit`, undefined, bearer(token));
+export const adminAudit = (token: string, q: { cursor?: string; limit?: number } = {}) =>
+  call<{ entries: AuditEntry[]; next_cursor: string | null }>('GET', `${admin}audit${query(q)}`, undefined, bearer(token));
