@@ -63,7 +63,7 @@ function Room({ r }: { r: AdminRoom }): VNode {
         <Tile name="Their turn">{number(r.ready)}</Tile>
         <Tile name="Shopping">{number(r.shopping)}</Tile>
         <Tile name="Let in / min">{number(r.admitted_last_minute)}</Tile>
-        {r.effective_rate_per_minute !== undefined && <Tile name="Rate in effect">{number(r.effective_rate_per_minute)}</Tile>}
+        {r.effective_rate_per_minute !== undefined && <Tile name="Rate now">{number(r.effective_rate_per_minute)}</Tile>}
         <Tile name="Wait, min">{r.wait ? `${Math.floor(r.wait.low_s / 60)}–${Math.ceil(r.wait.high_s / 60)}` : '–'}</Tile>
         {r.no_show_share != null && <Tile name="No-shows">{number(Math.round(r.no_show_share * 1000) / 10)} %</Tile>}
         {r.away !== undefined && <Tile name="Away">{number(r.away)}</Tile>}
@@ -72,7 +72,7 @@ function Room({ r }: { r: AdminRoom }): VNode {
         {stock && <Tile name="Held">{number(stock.held)}</Tile>}
         {r.tickets && <Tile name="Sold">{number(r.tickets.sold)}</Tile>}
       </dl>
-      <div class="pair"><ThrottleForm key={r.event} r={r} /><Words key={`w${r.event}`} r={r} /></div>
+      <div class="pair"><ThrottleForm key={r.event} r={r} /><div class="stack"><Words key={`w${r.event}`} r={r} /><LookUp key={`l${r.event}`} r={r} /></div></div>
       {C && (
         <div class="charts">
           <C key={`a${r.event}`} title="Waiting" times={times} lines={[{ name: 'people', values: h.map((s) => s.waiting), colour: '--accent', fill: true }]} />
@@ -86,7 +86,6 @@ function Room({ r }: { r: AdminRoom }): VNode {
       <div class="pair">
         {r.autopilot && <AutopilotCard key={`p${r.event}`} r={r} a={r.autopilot} />}
         {r.draw && <DrawCard r={r} d={r.draw} />}
-        <LookUp key={`l${r.event}`} r={r} />
         {r.order && <Settings key={`s${r.event}`} r={r} />}
         <Invites key={`i${r.event}`} r={r} />
       </div>

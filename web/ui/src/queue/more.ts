@@ -44,11 +44,12 @@ function style(): void {
   const s = new CSSStyleSheet();
   s.replaceSync(`dialog{width:min(38rem,calc(100% - 2rem));max-height:calc(100% - 2rem);padding:clamp(1rem,4vw,1.75rem);border:1px solid var(--line);border-radius:var(--r);background:var(--card);color:var(--ink);overflow:auto}
 dialog::backdrop{background:#000a}
-dialog>div{display:grid;gap:1rem;justify-items:start}
-dialog dl{display:grid;width:100%;grid-template-columns:repeat(auto-fit,minmax(11rem,1fr));border-top:0;padding:0}
+dialog>div,.stack{display:grid;gap:1rem;justify-items:start;width:100%}
+[role=status]:empty{position:absolute}
+dialog dl{display:grid;width:100%;grid-template-columns:repeat(auto-fit,minmax(11rem,1fr));padding-top:1rem}
 dialog .long{grid-column:1/-1}
 dialog dd{overflow-wrap:anywhere}
-dialog dd code{font-size:.85rem}
+dialog dd code{font-size:.85rem;font-weight:400}
 dialog ul{list-style:none;margin:0;padding:0;display:grid;gap:.35rem}
 dialog svg{width:min(16rem,100%);background:#fff;border-radius:8px;justify-self:center;forced-color-adjust:none}
 dialog .link{width:100%;overflow-wrap:anywhere;font-size:.9rem;background:var(--bg);border:1px solid var(--line);border-radius:8px;padding:.6rem .8rem}
