@@ -48,6 +48,7 @@ test('a newcomer joins, sees a truthful place, and the number never goes up', ()
   await sees(page, '1,233');
   assert.match(await text(page, 'dw'), /^4–7 mins?$/);
   assert.equal(await text(page, 'ds'), '8,123');
+  assert.equal(await text(page, 'code'), 'If you have to ask, give this code: vis');
   assert.equal(await text(page, 'dr'), '300');
   assert.match(await page.title(), /^1,233 · /);
   const [s] = sockets[`${api.room}/ws`];

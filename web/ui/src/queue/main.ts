@@ -293,6 +293,7 @@ function render(): void {
   put('words', !trouble && room?.message);
   put('what', inLine && (memory!.ahead ? T.ahead : T.next));
   show('keep', inLine || gathers);
+  put('code', ours && `${T.code} ${me!.visitor}`);
   show('chance', inLine && me!.chance);
   put('dw', inLine && me!.wait && new Intl.NumberFormat(locale(), unit).formatRange(Math.max(1, Math.floor(me!.wait.low_s / 60)), Math.max(1, Math.ceil(me!.wait.high_s / 60))));
   put('dg', gathers && number(room!.waiting));
