@@ -55,6 +55,9 @@ async function bundle(entry, lang, assets = {}) {
     build: {
       target,
       cssTarget: target.slice(1),
+      // A few hundred bytes less over the wire than the minifier of the other pages makes of it.
+      minify: 'terser',
+      terserOptions: { module: true, ecma: 2022, compress: { passes: 3 } },
       write: false,
       modulePreload: false,
       rollupOptions: { input: join(root, `src/queue/${entry}.ts`), preserveEntrySignatures: 'exports-only' },

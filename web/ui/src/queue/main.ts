@@ -31,8 +31,8 @@ const date = (at: string | null | undefined, dateStyle?: 'full' | 'medium', time
 let me: Me | undefined;
 let room = data.room;
 let phase: Phase | null = null;
-/** What is shown instead of a phase, while there is something; `until` when the next try has a known time, `busy` when it comes by itself. */
-let trouble: { head: string; lead: string; until?: number; busy?: boolean; button?: string } | undefined;
+/** What is shown instead of a phase, while there is something; `until` when it goes on by itself (0: nobody knows when). */
+let trouble: { head: string; lead: string; until?: number; button?: string } | undefined;
 /** Entering waits for a place in the shop. */
 let freeing = false;
 let challenges = 0;
@@ -117,8 +117,9 @@ async function take(answer: Promise<Me>, again: () => void): Promise<void> {
     },
     // 4001: the server does not know this visitor any more; 4010: the room has closed.
     closed: (code) => {
-      if (code === 4001 || code === 4010) later(Math.random() * 1000, code === 4001 ? enter : look);
-      return code === 4001 || code === 4010;
+      const next = code === 4001 ? enter : code === 4010 && look;
+      if (next) later(Math.random() * 1000, next);
+      return !!next;
     },
   });
   feed.start();
@@ -141,6 +142,8 @@ function enter(): void {
 
 function enterWith(challenge?: Answer): void {
   const invite = JSON.parse(recall('invite') ?? '{}') as object;
+  // Whoever comes from another device is the visitor of that device from now on.
+  if (arrival?.handover) keep('index', null);
   const receipt = !arrival?.handover && recall('receipt');
   void take(join(id, { ...(receipt && { receipt }), ...invite, ...arrival, challenge }), enter);
 }
@@ -155,8 +158,8 @@ function failed(p: Problem, again: () => void): void {
     if (again === enter && !me) trouble = { head: T.loading, lead: T.busy, until: Date.now() + (s || 5000) };
     later((s || 5000) + Math.random() * 1000, again);
   } else if (code === 'challenge-required' && challenges++ < 3) {
-    trouble = { head: T.checking, lead: T.checkingLead, busy: true };
-    solve(p.body.challenge as Challenge).then(enterWith, () => failed({ status: 0, retryAfter: 0 } as Problem, again));
+    trouble = { head: T.checking, lead: T.checkingLead, until: 0 };
+    solve(p.body.challenge as Challenge).then(enterWith, () => failed(unreachable, again));
   } else if (p.status && p.status < 500) {
     // A receipt that is not accepted is worth nothing; a new place may be had.
     if (again === enter && recall('receipt') && code === 'invalid' && !arrival) {
@@ -176,7 +179,7 @@ function failed(p: Problem, again: () => void): void {
       });
     }
   } else {
-    trouble = { head: p.status ? p.title : T.offline, lead: T.offlineLead, busy: true };
+    trouble = { head: p.status ? p.title : T.offline, lead: T.offlineLead, until: 0 };
     later(s || backoff(++failures, 0), again);
   }
   render();
@@ -207,11 +210,12 @@ function go(): void {
 
 // What few people need is loaded when they do.
 
+const unreachable = { status: 0, retryAfter: 0 } as Problem;
 const more = () => import('./more');
 const solve = async (c: Challenge): Promise<Answer> => (await import('./pow')).solve(c);
 const host: Host = { id, recall, keep, number, date, update, solve, me: () => me };
 
-const offer = (n: 'hand' | 'draw') => () => void more().then((m) => m[n](host), () => failed({ status: 0, retryAfter: 0 } as Problem, look));
+const offer = (n: 'hand' | 'draw') => () => void more().then((m) => m[n](host), () => failed(unreachable, look));
 
 /** Leaves at the second press within six seconds. */
 async function quit(): Promise<void> {
@@ -279,43 +283,44 @@ function render(): void {
   const ours = !trouble && me && !over(phase!) && phase !== 'scheduled';
   const inLine = ours && me!.state === 'waiting' && memory;
   const gathers = ours && me!.state === 'lobby';
+  const stays = inLine || gathers;
   const before = !trouble && (phase === 'lobby' || phase === 'scheduled');
   const turn = !trouble && phase === 'ready';
   const title = data.event?.name ?? room?.name ?? 'onsale';
   const head = trouble?.head ?? view?.[0] ?? T.loading;
   const lead = trouble?.lead ?? (turn && freeing ? T.freeing
     : [phase === 'lobby' ? orders[room!.order!] : view?.[1], before && date(opens(), 'medium')].filter(Boolean).join(' '));
-  const unit = { style: 'unit', unit: 'minute' } as const;
+  const minutes = (s: number, round: (n: number) => number): number => Math.max(1, round(s / 60));
 
   put('name', title);
   put('head', head);
   put('lead', lead);
   put('words', !trouble && room?.message);
   put('what', inLine && (memory!.ahead ? T.ahead : T.next));
-  show('keep', inLine || gathers);
+  show('keep', stays);
   put('code', ours && `${T.code} ${me!.visitor}`);
   show('chance', inLine && me!.chance);
-  put('dw', inLine && me!.wait && new Intl.NumberFormat(locale(), unit).formatRange(Math.max(1, Math.floor(me!.wait.low_s / 60)), Math.max(1, Math.ceil(me!.wait.high_s / 60))));
+  put('dw', inLine && me!.wait && new Intl.NumberFormat(locale(), { style: 'unit', unit: 'minute' }).formatRange(minutes(me!.wait.low_s, Math.floor), minutes(me!.wait.high_s, Math.ceil)));
   put('dg', gathers && number(room!.waiting));
   put('ds', inLine && room!.stock_left !== null && number(room!.stock_left));
   put('dr', inLine && number(room!.admitting_per_minute));
-  put('dl', (inLine || gathers) && lanes[me!.lane!]);
-  put('du', (inLine || gathers) && date(me!.as_of, undefined, 'medium'));
-  show('facts', inLine || gathers);
+  put('dl', stays && lanes[me!.lane!]);
+  put('du', stays && date(me!.as_of, undefined, 'medium'));
+  show('facts', stays);
   const bar = $<HTMLProgressElement>('bar');
   bar.hidden = !inLine;
   if (inLine) bar.value = progress(memory!);
   const state = navigator.onLine ? { live: T.live, reconnecting: T.reconnecting, polling: T.polling, connecting: null, stopped: null }[link] : T.offline;
   put('link', state);
   $('link').className = link;
-  put('go', trouble ? !trouble.until && !trouble.busy && (trouble.button ?? T.retry) : view?.[2]);
+  put('go', trouble ? trouble.until === undefined && (trouble.button ?? T.retry) : view?.[2]);
   $('go').ariaBusy = `${freeing}`;
-  put('leave', (inLine || gathers || turn) && (leaving ? T.really : T.leave));
-  show('tell', (inLine || gathers) && window.Notification?.permission === 'default');
-  show('hand', inLine || gathers || turn);
+  put('leave', (stays || turn) && (leaving ? T.really : T.leave));
+  show('tell', stays && window.Notification?.permission === 'default');
+  show('hand', stays || turn);
   show('draw', ours && room!.order === 'draw');
   show('tabs', otherTab);
-  const suspect = (inLine || gathers) && me!.lane === 'suspect';
+  const suspect = stays && me!.lane === 'suspect';
   if (suspect !== suspected && (suspected = suspect)) void more().then((m) => m.suspect(host, $('note')), () => (suspected = undefined));
   show('note', suspect && $('note').firstChild);
   tick();
@@ -329,7 +334,7 @@ function render(): void {
   }
   drawn = shown;
   // Screen readers hear of a new phase at once, of numbers at most every 15 seconds, and of their turn through the alert.
-  const text = `${head}. ${inLine ? `${number(memory!.ahead)} ${T.ahead}. ${T.wait}: ${$('dw').textContent}. ${me!.chance ? T.unlikely : ''}` : lead}`;
+  const text = `${head}. ${inLine ? `${number(memory!.ahead)} ${T.ahead}. ${T.wait}: ${$('dw').textContent}. ${me!.chance ? T.unlikely : ''}` : lead} ${$('words').textContent}`;
   if (text !== spoken && !turn && Date.now() - spokenAt >= 15_000) {
     spokenAt = Date.now();
     $('say').textContent = spoken = text;
