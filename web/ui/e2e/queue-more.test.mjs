@@ -140,6 +140,30 @@ describe('another device', () => {
     });
   });
 
+  test('arrives with the code over a page that is open already', () => {
+    const bodies = [];
+    return stage.open(path, telling(f.me(), { [join]: (r) => (bodies.push(r.postDataJSON()), json(f.me({ place: 88, ahead: 87 }))) }), async (page) => {
+      await sees(page, '1,233');
+      await page.evaluate(() => { location.hash = '#handover=c0de'; });
+      await until(() => bodies.length, 'the join');
+      assert.deepEqual(bodies, [{ handover: 'c0de' }]);
+      await page.waitForFunction(() => location.hash === '');
+    });
+  });
+
+  test('keeps the code on the way to the page in the chosen language', () => {
+    const bodies = [];
+    return stage.open(path, telling(f.me(), { [join]: (r) => (bodies.push(r.postDataJSON()), json(f.me())) }), async (page) => {
+      await page.selectOption('#lang', { label: 'Español' });
+      await sees(page, 'Estás en la fila');
+      await page.goto(`${stage.server.url}/console`);
+      await page.goto(`${stage.server.url}${path}?return=%2Fx#handover=c0de`);
+      await sees(page, 'Estás en la fila');
+      assert.deepEqual(bodies, [{ handover: 'c0de' }]);
+      assert.equal(await page.evaluate(() => location.search + location.hash), '?return=%2Fx&lang=es');
+    });
+  });
+
   test('with a code that is used up is told what to do', () => {
     const bodies = [];
     return stage.open(`${path}#handover=old`, {
@@ -235,6 +259,7 @@ describe('proof of work', () => {
       await sees(page, 'We are not sure that a person is here');
       await sees(page, '9,000');
       await sees(page, 'To be checked');
+      assert.match(await text(page, 'say'), /We are not sure/);
       await accessible(page, 'suspect');
       await page.getByRole('button', { name: 'This is a mistake' }).click();
       await sees(page, '1,200');

@@ -276,6 +276,18 @@ test('screen readers hear numbers at most every 15 seconds', () => stage.open(pa
   assert.ok(heard >= 2 && heard <= 3, `${heard} announcements in 40 s`);
 }));
 
+test('screen readers hear what the organiser says', () => stage.open(path, telling(f.me({}, { state: 'paused', reason: 'paused', message: 'Back in ten minutes.' })), async (page) => {
+  await sees(page, 'The line is paused');
+  assert.match(await text(page, 'say'), /The line is paused.*Back in ten minutes\./);
+}));
+
+test('without scripts there is a way to look again, and every language', async () => {
+  const html = await (await fetch(stage.server.url + path, { headers: { 'accept-language': 'fr' } })).text();
+  const plain = html.match(/<noscript>([^]*?)<\/noscript>/)[1];
+  assert.match(plain, /<a href="">Voir ma place<\/a>/);
+  assert.deepEqual([...plain.matchAll(/\?lang=(\w\w)/g)].map((m) => m[1]), ['en', 'de', 'fr', 'es', 'ja']);
+});
+
 for (const [locale, lang, words] of [['de-AT', 'de', 'Du bist in der Schlange'], ['fr-FR', 'fr', 'Vous êtes dans la file'], ['es-MX', 'es', 'Estás en la fila'], ['ja-JP', 'ja', '順番待ちです'], ['pl-PL', 'en', 'You are in line']]) {
   test(`speaks ${locale}`, () => stage.open(path, { ...telling(f.me()), locale, size: { width: 320, height: 640 } }, async (page) => {
     await sees(page, words);

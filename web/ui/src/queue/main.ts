@@ -382,6 +382,8 @@ function begin(): void {
   $('hand').onclick = offer('hand');
   $('draw').onclick = offer('draw');
   addEventListener('offline', render);
+  // A link opened over this very page changes nothing but the fragment.
+  addEventListener('hashchange', () => arrivalOf(location.hash) && location.reload());
   setInterval(tick, 1000);
   const tabs = new BroadcastChannel(id);
   tabs.onmessage = (e) => {

@@ -212,5 +212,6 @@ export function suspect(host: Host, box: HTMLElement): void {
     }
   });
   box.replaceChildren(el('p', {}, T.suspect), button, said);
+  document.getElementById('say')!.textContent = T.suspect;
   box.hidden = false;
 }
