@@ -335,6 +335,18 @@ func (r *review) integer(n *node, key string, def, low, high int64) int64 {
 	return v
 }
 
+// yes reads true or false; absent is false.
+func (r *review) yes(n *node, key string) bool {
+	m := n.given(key)
+	if m == nil {
+		return false
+	}
+	if m.kind != isBool {
+		r.problemf(m, "true or false is expected, not %s", m.kind)
+	}
+	return m.text == "true"
+}
+
 // float returns a member that must be a number of moderate size, or 0.
 func (r *review) float(n *node, key string) float64 {
 	m := n.given(key)

@@ -144,7 +144,7 @@ func (r *review) standingAreas(root *node, e *NewEvent) {
 func (r *review) room(m *node, zone string) RoomSettings {
 	d := r.defaults.Room
 	if !r.object(m, r.strange, "state", "message", "opens_at", "lobby_opens_at", "closes_at", "rate_per_minute", "burst",
-		"max_shoppers", "lease_s", "claim_window_s") {
+		"max_shoppers", "lease_s", "claim_window_s", "grace_s", "order", "invite_only", "challenge", "public_source") {
 		return d
 	}
 	seconds := func(key string, def time.Duration, low, high int64) time.Duration {
@@ -160,6 +160,11 @@ func (r *review) room(m *node, zone string) RoomSettings {
 		MaxShoppers:   int(r.integer(m, "max_shoppers", int64(d.MaxShoppers), 1, mostShoppers)),
 		Lease:         seconds("lease_s", d.Lease, 10, 86400),
 		ClaimWindow:   seconds("claim_window_s", d.ClaimWindow, 5, 3600),
+		Grace:         seconds("grace_s", d.Grace, 1, 86400),
+		Order:         r.text(m, "order"),
+		InviteOnly:    r.yes(m, "invite_only"),
+		Challenge:     r.text(m, "challenge"),
+		PublicSource:  r.text(m, "public_source"),
 	}
 	if t := m.given("message"); t != nil {
 		s.Message = r.textOf(t, 1000)

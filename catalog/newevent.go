@@ -76,6 +76,11 @@ type RoomSettings struct {
 	MaxShoppers   int
 	Lease         time.Duration // whole seconds
 	ClaimWindow   time.Duration // whole seconds
+	Grace         time.Duration // whole seconds; after a missed turn, for coming back to it
+	Order         string        // fifo, draw or random
+	InviteOnly    bool
+	Challenge     string // off or pow
+	PublicSource  string // of the value that a draw waits for; "" for none
 }
 
 // Defaults are what an event document may leave to the site: how its room
@@ -89,7 +94,8 @@ type Defaults struct {
 func DefaultRoom() RoomSettings {
 	return RoomSettings{
 		State: "open", RatePerMinute: 600, Burst: 100, MaxShoppers: 500,
-		Lease: 10 * time.Minute, ClaimWindow: time.Minute,
+		Lease: 10 * time.Minute, ClaimWindow: time.Minute, Grace: 2 * time.Minute,
+		Order: "fifo", Challenge: "off",
 	}
 }
 
@@ -146,6 +152,15 @@ func (e NewEvent) WithDefaults() NewEvent {
 	if r.ClaimWindow == 0 {
 		r.ClaimWindow = d.ClaimWindow
 	}
+	if r.Grace == 0 {
+		r.Grace = d.Grace
+	}
+	if r.Order == "" {
+		r.Order = d.Order
+	}
+	if r.Challenge == "" {
+		r.Challenge = d.Challenge
+	}
 	return e
 }
 
@@ -156,6 +171,9 @@ var (
 
 	eventStatuses = []string{"draft", "on_sale", "postponed", "cancelled", "ended"}
 	roomStates    = []string{"scheduled", "lobby", "open", "paused", "draining", "closed"}
+
+	roomOrders     = []string{"fifo", "draw", "random"}
+	roomChallenges = []string{"off", "pow"}
 )
 
 // Bounds of an event.
@@ -326,8 +344,21 @@ func (s RoomSettings) check(r *review) {
 	within("max_shoppers", s.MaxShoppers, 0, mostShoppers)
 	within("lease_s", int(s.Lease/time.Second), 10, 86400)
 	within("claim_window_s", int(s.ClaimWindow/time.Second), 5, 3600)
-	if s.Lease%time.Second != 0 || s.ClaimWindow%time.Second != 0 {
-		r.problemAtf("$.room", "lease and claim window must be whole seconds")
+	within("grace_s", int(s.Grace/time.Second), 0, 86400)
+	if s.Lease%time.Second != 0 || s.ClaimWindow%time.Second != 0 || s.Grace%time.Second != 0 {
+		r.problemAtf("$.room", "lease, claim window and grace must be whole seconds")
+	}
+	if !slices.Contains(roomOrders, s.Order) {
+		r.problemAtf("$.room.order", "must be one of %s", strings.Join(roomOrders, ", "))
+	}
+	if !slices.Contains(roomChallenges, s.Challenge) {
+		r.problemAtf("$.room.challenge", "must be one of %s", strings.Join(roomChallenges, ", "))
+	}
+	if s.PublicSource != "" && s.Order != "draw" {
+		r.problemAtf("$.room.public_source", "belongs to a room whose order is draw")
+	}
+	if utf8.RuneCountInString(s.PublicSource) > 300 || !storable(s.PublicSource) {
+		r.problemAtf("$.room.public_source", "must be text of at most 300 characters")
 	}
 	for _, text := range [...]struct{ name, value string }{{"reason", s.Reason}, {"message", s.Message}} {
 		if utf8.RuneCountInString(text.value) > 1000 {

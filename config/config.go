@@ -31,6 +31,7 @@ type Config struct {
 	Log             Log            `yaml:"log" envPrefix:"LOG_" doc:"Logs, on stderr."`
 	Waitroom        Waitroom       `yaml:"waitroom" envPrefix:"WAITROOM_" doc:"Waiting rooms. Throttle values are what a new room starts with; operators change each room's own."`
 	Checkout        Checkout       `yaml:"checkout" envPrefix:"CHECKOUT_" doc:"Holds, orders and payments."`
+	Identity        Identity       `yaml:"identity" envPrefix:"IDENTITY_" doc:"Who knows the site's users, so that one account has one place."`
 	Limits          Limits         `yaml:"limits" envPrefix:"LIMITS_" doc:"Protection against oversized and slow clients."`
 	Metrics         Metrics        `yaml:"metrics" envPrefix:"METRICS_" doc:"Prometheus metrics."`
 }
@@ -60,6 +61,11 @@ type Waitroom struct {
 	MaxShoppers              int           `yaml:"max_shoppers" env:"MAX_SHOPPERS" doc:"Most visitors in the shop at the same time."`
 	Lease                    time.Duration `yaml:"lease" env:"LEASE" doc:"How long an admitted visitor may shop."`
 	ClaimWindow              time.Duration `yaml:"claim_window" env:"CLAIM_WINDOW" doc:"How long a visitor whose turn came has to enter."`
+	Grace                    time.Duration `yaml:"grace" env:"GRACE" doc:"How long after a missed turn a visitor who comes back has one more."`
+	AwayAfter                time.Duration `yaml:"away_after" env:"AWAY_AFTER" doc:"How long after their last connection dropped a visitor's turn is kept for later instead of being given. 0: never."`
+	ReturnWindow             time.Duration `yaml:"return_window" env:"RETURN_WINDOW" doc:"How long a room that Redis lost admits nobody, so that those who had a place come back first."`
+	SuspectsPerMinute        int           `yaml:"suspects_per_minute" env:"SUSPECTS_PER_MINUTE" doc:"New visitors per minute from one network address beyond which they stand behind everybody else, until they appeal. 0: no limit."`
+	ChallengeBits            int           `yaml:"challenge_bits" env:"CHALLENGE_BITS" doc:"Hardness of the proof of work, in rooms that ask for one: a page needs about 2 to this power hashes."`
 	Tick                     time.Duration `yaml:"tick" env:"TICK" doc:"How often a node looks whom to admit and tells visitors their place."`
 }
 
@@ -72,11 +78,20 @@ type Checkout struct {
 	GatewayTimeout time.Duration `yaml:"gateway_timeout" env:"GATEWAY_TIMEOUT" doc:"How long one call to the payment gateway may take."`
 }
 
+// Identity configures the issuer of user tokens (OpenID Connect).
+type Identity struct {
+	Issuer   string `yaml:"issuer" env:"ISSUER" doc:"Issuer of the user tokens that visitors join with, such as https://login.example. Empty: there are none."`
+	Audience string `yaml:"audience" env:"AUDIENCE" doc:"Audience that user tokens must be for."`
+	JWKSURL  string `yaml:"jwks_url" env:"JWKS_URL" doc:"Where the issuer's keys are. Empty: where its discovery document says."`
+	Required bool   `yaml:"required" env:"REQUIRED" doc:"Let nobody join without a user token."`
+}
+
 // Limits protects against oversized and slow clients.
 type Limits struct {
 	BodyBytes      int64         `yaml:"body_bytes" env:"BODY_BYTES" doc:"Largest request body, in bytes. Imports by operators may be larger."`
 	HeaderTimeout  time.Duration `yaml:"header_timeout" env:"HEADER_TIMEOUT" doc:"How long a client may take to send a request's header."`
 	RequestTimeout time.Duration `yaml:"request_timeout" env:"REQUEST_TIMEOUT" doc:"How long one request may take in all."`
+	Sockets        int           `yaml:"sockets_per_address" env:"SOCKETS_PER_ADDRESS" doc:"Most WebSockets of visitors from one network address at one node. 0: no limit."`
 }
 
 // Metrics configures the Prometheus endpoint.
@@ -100,6 +115,10 @@ func Default() Config {
 			MaxShoppers:              500,
 			Lease:                    10 * time.Minute,
 			ClaimWindow:              time.Minute,
+			Grace:                    2 * time.Minute,
+			AwayAfter:                time.Minute,
+			ReturnWindow:             15 * time.Second,
+			ChallengeBits:            16,
 			Tick:                     time.Second,
 		},
 		Checkout: Checkout{
@@ -113,6 +132,7 @@ func Default() Config {
 			BodyBytes:      64 << 10,
 			HeaderTimeout:  10 * time.Second,
 			RequestTimeout: 30 * time.Second,
+			Sockets:        5000,
 		},
 		Metrics: Metrics{Enabled: true},
 	}

@@ -108,7 +108,8 @@ func TestEverySettingCanBeSetByItsVariable(t *testing.T) {
 		"database_url": "postgres://h/d", "admin_token": "0123456789abcdef", "payment_gateway": "sandbox",
 		"allowed_origins": "https://x.example", "trusted_proxies": "10.0.0.0/8", "log.level": "warn", "log.format": "json",
 		"metrics.addr": "127.0.0.1:9", "metrics.enabled": "false", "limits.body_bytes": "4096", "data_dir": "/d", "checkout.gateway_timeout": "7s",
-		"signing_key": base64.RawURLEncoding.EncodeToString(make([]byte, 32)),
+		"waitroom.challenge_bits": "9",
+		"signing_key":             base64.RawURLEncoding.EncodeToString(make([]byte, 32)),
 	}
 	for _, setting := range config.Settings() {
 		t.Run(setting.Name, func(t *testing.T) {
@@ -119,8 +120,8 @@ func TestEverySettingCanBeSetByItsVariable(t *testing.T) {
 			value := examples[setting.Name]
 			switch {
 			case value != "":
-			case setting.Name == "database_read_url":
-				return // only together with database_url
+			case setting.Name == "database_read_url", strings.HasPrefix(setting.Name, "identity."):
+				return // only together with others; identity has a test of its own
 			case strings.HasSuffix(setting.Default, "s"), strings.HasSuffix(setting.Default, "m"):
 				value = "33s"
 			default:
@@ -381,6 +382,31 @@ func TestURLFor(t *testing.T) {
 	} {
 		if got := loaded.URLFor(addr); got != want {
 			t.Errorf("%s: %s, want %s", addr, got, want)
+		}
+	}
+}
+
+// An issuer of user tokens is set as a whole, or not at all.
+func TestIdentityIsSetAsAWhole(t *testing.T) {
+	t.Parallel()
+	whole := []string{
+		"ONSALE_IDENTITY_ISSUER=https://login.example", "ONSALE_IDENTITY_AUDIENCE=onsale",
+		"ONSALE_IDENTITY_JWKS_URL=https://login.example/keys", "ONSALE_IDENTITY_REQUIRED=true",
+	}
+	c, err := load(t, "", whole, nil)
+	if want := (config.Identity{Issuer: "https://login.example", Audience: "onsale", JWKSURL: "https://login.example/keys", Required: true}); err != nil || c.Identity != want {
+		t.Errorf("identity %+v, %v; want %+v", c.Identity, err, want)
+	}
+	for _, c := range []struct {
+		environ []string
+		names   string
+	}{
+		{whole[1:], "identity.issuer"}, {whole[:1], "identity.audience"},
+		{[]string{"ONSALE_IDENTITY_ISSUER=login", whole[1]}, "identity.issuer"},
+		{[]string{whole[0], whole[1], "ONSALE_IDENTITY_JWKS_URL=file:///keys"}, "identity.jwks_url"},
+	} {
+		if _, err := load(t, "", c.environ, nil); err == nil || !strings.Contains(err.Error(), c.names) {
+			t.Errorf("%v: %v; want a problem with %s", c.environ, err, c.names)
 		}
 	}
 }

@@ -85,6 +85,11 @@ func (c *Config) validate(problems *Problems) {
 	within("waitroom.max_shoppers", c.Waitroom.MaxShoppers, 1, 1_000_000, problems)
 	within("waitroom.lease", c.Waitroom.Lease, 10*time.Second, 24*time.Hour, problems)
 	within("waitroom.claim_window", c.Waitroom.ClaimWindow, 5*time.Second, time.Hour, problems)
+	within("waitroom.grace", c.Waitroom.Grace, 0, 24*time.Hour, problems)
+	within("waitroom.away_after", c.Waitroom.AwayAfter, 0, 24*time.Hour, problems)
+	within("waitroom.return_window", c.Waitroom.ReturnWindow, 0, 10*time.Minute, problems)
+	within("waitroom.suspects_per_minute", c.Waitroom.SuspectsPerMinute, 0, 1_000_000, problems)
+	within("waitroom.challenge_bits", c.Waitroom.ChallengeBits, 1, 30, problems)
 	within("waitroom.tick", c.Waitroom.Tick, 50*time.Millisecond, time.Minute, problems)
 	within("checkout.hold_ttl", c.Checkout.HoldTTL, 10*time.Second, 24*time.Hour, problems)
 	within("checkout.max_extensions", c.Checkout.MaxExtensions, 0, 100, problems)
@@ -93,7 +98,31 @@ func (c *Config) validate(problems *Problems) {
 	within("checkout.gateway_timeout", c.Checkout.GatewayTimeout, 100*time.Millisecond, 12*time.Second, problems) // jobs ask the gateway about an attempt after 15 s
 	within("limits.body_bytes", c.Limits.BodyBytes, 1<<10, 64<<20, problems)
 	within("limits.header_timeout", c.Limits.HeaderTimeout, time.Second, 5*time.Minute, problems)
+	within("limits.sockets_per_address", c.Limits.Sockets, 0, 1_000_000, problems)
+	c.validateIdentity(problems)
 	within("limits.request_timeout", c.Limits.RequestTimeout, time.Second, time.Hour, problems)
+}
+
+// validateIdentity checks where user tokens come from.
+func (c *Config) validateIdentity(problems *Problems) {
+	i := c.Identity
+	if i.Issuer == "" {
+		if i.Audience != "" || i.JWKSURL != "" || i.Required {
+			problems.addf("identity.issuer: is missing beside the other settings of identity")
+		}
+		return
+	}
+	for name, address := range map[string]string{"identity.issuer": i.Issuer, "identity.jwks_url": i.JWKSURL} {
+		if address == "" {
+			continue
+		}
+		if u, err := url.Parse(address); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil {
+			problems.addf("%s: %q is not a web address such as https://login.example", name, address)
+		}
+	}
+	if i.Audience == "" {
+		problems.addf("identity.audience: is missing; tokens that the issuer made for somebody else would be taken too")
+	}
 }
 
 // validateServers checks what belongs to the servers and the secrets. Its

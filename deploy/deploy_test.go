@@ -159,55 +159,90 @@ func TestDockerfileSetsKnownSettings(t *testing.T) {
 	}
 }
 
-// startNginx runs nginx with the configuration of this folder in front of the
-// given nodes and returns its address.
-func startNginx(t *testing.T, nodes ...string) string {
+// program finds a program that the test needs, and skips where it is missing; in
+// CI it may not be.
+func program(t *testing.T, name string) string {
 	t.Helper()
-	binary, err := exec.LookPath("nginx")
+	binary, err := exec.LookPath(name)
 	if err != nil {
-		binary = "/usr/sbin/nginx"
+		binary = "/usr/sbin/" + name
 	}
 	if _, err := os.Stat(binary); err != nil {
 		if os.Getenv("CI") != "" || os.Getenv("ONSALE_REQUIRE_REAL") != "" {
 			t.Fatal(err)
 		}
-		t.Skipf("needs nginx on this machine: %v", err)
+		t.Skipf("needs %s on this machine: %v", name, err)
 	}
+	return binary
+}
+
+// freeAddress is a loopback address that nobody listens on.
+func freeAddress(t *testing.T) string {
+	t.Helper()
 	free, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := free.Addr().String()
-	free.Close()
+	defer free.Close()
+	return free.Addr().String()
+}
 
-	dir := t.TempDir()
-	replace := func(text string, pairs ...string) string {
-		for i := 0; i < len(pairs); i += 2 {
-			if !strings.Contains(text, pairs[i]) {
-				t.Fatalf("%q is not in the configuration any more", pairs[i])
-			}
-			text = strings.Replace(text, pairs[i], pairs[i+1], 1)
+// adapt replaces the first, third, … of pairs by the text after it, wherever it
+// stands. Each must be there.
+func adapt(t *testing.T, text string, pairs ...string) string {
+	t.Helper()
+	for i := 0; i < len(pairs); i += 2 {
+		if !strings.Contains(text, pairs[i]) {
+			t.Fatalf("%q is not in the configuration any more", pairs[i])
 		}
-		return text
+		text = strings.ReplaceAll(text, pairs[i], pairs[i+1])
 	}
+	return text
+}
+
+// startNginx runs nginx with the configuration of this folder in front of the
+// given nodes and returns its address.
+func startNginx(t *testing.T, nodes ...string) string {
+	t.Helper()
+	address := freeAddress(t)
 	// What a container gives and this machine does not: the port, the files, the limits.
-	conf := replace(read(t, "nginx/nginx.conf"),
+	conf := adapt(t, read(t, "nginx/nginx.conf"),
 		"listen 8080 ", "listen "+address+" ",
-		"pid /tmp/nginx.pid;", "pid "+filepath.Join(dir, "nginx.pid")+";",
-		"worker_processes auto;", "worker_processes 1; user "+currentUser()+";",
 		"worker_rlimit_nofile 131072;", "",
 		"worker_connections 65536;", "worker_connections 512;",
+	)
+	upstream := adapt(t, read(t, "nginx/upstream.conf"), "server app1:8080 ", "server "+nodes[0]+" ", "server app2:8080 ", "server "+nodes[1]+" ")
+	runNginx(t, address, map[string]string{"nginx.conf": conf, "upstream.conf": upstream})
+	return address
+}
+
+// runNginx runs nginx with nginx.conf of the given files until the test ends.
+func runNginx(t *testing.T, address string, files map[string]string) {
+	t.Helper()
+	binary := program(t, "nginx")
+	dir := t.TempDir()
+	files["nginx.conf"] = adapt(t, files["nginx.conf"],
+		"pid /tmp/nginx.pid;", "pid "+filepath.Join(dir, "nginx.pid")+";",
+		"worker_processes auto;", "worker_processes 1; user "+currentUser()+";",
 		"http {", "http { client_body_temp_path "+dir+"/body; proxy_temp_path "+dir+"/proxy; fastcgi_temp_path "+dir+"/f; uwsgi_temp_path "+dir+"/u; scgi_temp_path "+dir+"/s;",
 	)
-	upstream := replace(read(t, "nginx/upstream.conf"), "server app1:8080 ", "server "+nodes[0]+" ", "server app2:8080 ", "server "+nodes[1]+" ")
-	for name, content := range map[string]string{"nginx.conf": conf, "upstream.conf": upstream} {
+	for name, content := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
+	run(t, address, exec.Command(binary, "-p", dir, "-c", filepath.Join(dir, "nginx.conf"), "-e", "stderr", "-g", "daemon off;"))
+}
+
+// run starts a server and waits until it listens at address. It ends with the
+// test. What it has printed is safe to read once it has ended.
+func run(t *testing.T, address string, cmd *exec.Cmd) {
+	t.Helper()
 	var output bytes.Buffer
-	cmd := exec.Command(binary, "-p", dir, "-c", filepath.Join(dir, "nginx.conf"), "-e", "stderr", "-g", "daemon off;")
-	cmd.Stdout, cmd.Stderr = &output, &output
+	if cmd.Stdout == nil {
+		cmd.Stdout = &output
+	}
+	cmd.Stderr = &output
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -224,14 +259,14 @@ func startNginx(t *testing.T, nodes ...string) string {
 		select {
 		case err := <-ended:
 			ended <- err
-			t.Fatalf("nginx ended: %v\n%s", err, &output)
+			t.Fatalf("%s ended: %v\n%s", cmd.Path, err, &output)
 		case <-t.Context().Done():
-			t.Fatal("nginx never listened")
+			t.Fatalf("%s never listened", cmd.Path)
 		case <-tick.C:
 		}
 		if conn, err := net.Dial("tcp", address); err == nil {
 			conn.Close()
-			return address
+			return
 		}
 	}
 }

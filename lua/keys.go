@@ -13,21 +13,56 @@ const RoomsKey = "wr:rooms"
 // TTL while the room lives.
 func RoomKey(event string) string { return "wr:{" + event + "}:room" }
 
-// LobbyKey is the sorted set visitor → join index, before the draw.
+// LobbyKey is the sorted set visitor → lane and join index, before the draw. No
+// TTL while the room lives.
 func LobbyKey(event string) string { return "wr:{" + event + "}:lobby" }
 
-// QueueKey is the sorted set visitor → place.
+// QueueKey is the sorted set visitor → lane and place. No TTL while the room
+// lives.
 func QueueKey(event string) string { return "wr:{" + event + "}:queue" }
 
-// ActiveKey is the sorted set visitor → end of claim window or lease (ms).
+// ReadyKey is the sorted set visitor → end of the claim window (ms), of those
+// whose turn has come.
+func ReadyKey(event string) string { return "wr:{" + event + "}:ready" }
+
+// ActiveKey is the sorted set visitor → end of the lease (ms), of shoppers.
 func ActiveKey(event string) string { return "wr:{" + event + "}:active" }
 
 // TurnsKey is the hash visitor → the turn they had (see turns in room scripts).
+// No TTL while the room lives: it keeps a turn from being had twice.
 func TurnsKey(event string) string { return "wr:{" + event + "}:turns" }
+
+// GoneKey is the sorted set visitor → when their last connection dropped (ms).
+// Who comes back, or whose turn comes, is taken out.
+func GoneKey(event string) string { return "wr:{" + event + "}:gone" }
+
+// LogKey is the sorted set of changes the room made by itself, until they are
+// stored; bounded in number by the scripts.
+func LogKey(event string) string { return "wr:{" + event + "}:log" }
+
+// DirtyKey is the sorted set visitor → when their turn changed (ms), until it is
+// stored.
+func DirtyKey(event string) string { return "wr:{" + event + "}:dirty" }
 
 // JoinsKey counts the new visitors from one address in the current minute. It
 // expires with the minute. addr is a digest, never the address itself.
 func JoinsKey(event, addr string) string { return "wr:{" + event + "}:joins:" + addr }
+
+// NonceKey says that a challenge was used. It expires an hour later, long after
+// the challenge.
+func NonceKey(event, challenge string) string { return "wr:{" + event + "}:nonce:" + challenge }
+
+// HandoverKey is the string with the visitor that a hand-over code, of which
+// digest is the SHA-256, stands for. It expires with the code.
+func HandoverKey(event, digest string) string { return "wr:{" + event + "}:handover:" + digest }
+
+// HandoversKey counts a visitor's hand-over codes. It expires an hour after the
+// first.
+func HandoversKey(event, visitor string) string { return "wr:{" + event + "}:handovers:" + visitor }
+
+// ShopsKey is the hash node → how its part of the shop feels, for the autopilot;
+// it expires when no node says anything.
+const ShopsKey = "wr:shops"
 
 // RoomChannel carries what changed in a room: "a <visitor>…" for those admitted
 // in one batch, "v <visitor>…" for visitors whose state changed otherwise, "r"

@@ -1,7 +1,7 @@
 -- room_end: a visitor goes, because they want to or because they have bought.
 --
 -- KEYS
---   1-5 as in room_prelude
+--   1-9 as in room_prelude
 -- ARGV
 --   1 channel   2 visitor   3 'l' left or 'd' done
 --   4 grace (ms): done ends the lease of a shopper this much later, not at once
@@ -25,17 +25,21 @@ if letter == 'd' and grace > 0 and v.letter == 's' and not v.stale then
   if v.till <= now + grace then return reply(1, v, visitor, epoch) end
   v.till = now + grace
   redis.call('ZADD', ACTIVE, int(v.till), visitor)
-  redis.call('HSET', TURNS, visitor, turn_text('s', v.place, v.admitted, v.claimed, v.till))
+  redis.call('HSET', TURNS, visitor, turn_text('s', v))
+  touch(visitor)
 elseif v.letter == 'r' or v.letter == 's' then
   if v.stale and letter == 'l' then letter = v.letter == 'r' and 'x' or 'e' end
   drop(visitor, v, letter)
 elseif letter == 'd' then
   if v.state ~= EXPIRED then return reply(1, v, visitor, epoch) end
   drop(visitor, v, 'd')
-elseif v.state == WAITING or v.state == IN_LOBBY then
-  redis.call('ZREM', v.state == WAITING and QUEUE or LOBBY, visitor)
-  redis.call('HSET', TURNS, visitor, turn_text('l', v.place, 0, 0, 0))
-  v.state = LEFT
+elseif v.state == WAITING or v.state == IN_LOBBY or v.state == AWAY then
+  redis.call('ZREM', v.state == IN_LOBBY and LOBBY or QUEUE, visitor)
+  redis.call('ZREM', GONE, visitor)
+  if v.state == IN_LOBBY then v.score = 0 end
+  v.state, v.admitted, v.claimed, v.till = LEFT, 0, 0, 0
+  redis.call('HSET', TURNS, visitor, turn_text('l', v))
+  touch(visitor)
 else
   return reply(1, v, visitor, epoch)
 end

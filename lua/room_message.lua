@@ -1,7 +1,7 @@
 -- room_message: set the host's message.
 --
 -- KEYS
---   1-5 as in room_prelude
+--   1-9 as in room_prelude
 -- ARGV
 --   1 channel   2 text, '' for none
 -- RETURNS

@@ -94,31 +94,56 @@ func TestRoomWrappersKeepTheirContracts(t *testing.T) {
 	const event = "e1"
 	calls := map[string]func(context.Context, *recorder) error{
 		"room_join.lua": func(ctx context.Context, r *recorder) error {
-			_, err := RoomJoin(RoomJoinInput{Event: event, Visitor: "v", Address: "a", PerAddress: 3, Place: 4, Epoch: 5, Fresh: true}).Run(ctx, r)
+			_, err := RoomJoin(ctx, r, event, RoomLimits{PerAddress: 3}, 7, []RoomJoinInput{{Visitor: "v", Address: "a", Fresh: true}})
 			return err
 		},
 		"room_admit.lua": func(ctx context.Context, r *recorder) error {
-			_, err := RoomAdmit(ctx, r, event, time.Second, 500, 1000)
+			_, err := RoomAdmit(ctx, r, event, time.Second, 500, 1000, 0)
 			return err
 		},
-		"room_me.lua":    func(ctx context.Context, r *recorder) error { _, err := RoomMe(event, "v").Run(ctx, r); return err },
+		"room_place.lua": func(ctx context.Context, r *recorder) error {
+			_, err := RoomPlace(ctx, r, event, []RoomPlacing{{"v", Score(4, 1), Score(4, 2)}})
+			return err
+		},
+		"room_restore.lua": func(ctx context.Context, r *recorder) error { return RoomRestore(ctx, r, event, "v", "d:1:2:3:4:0") },
+		"room_presence.lua": func(ctx context.Context, r *recorder) error {
+			_, err := RoomPresence(ctx, r, event, []string{"v"})
+			return err
+		},
+		"room_steer.lua": func(ctx context.Context, r *recorder) error {
+			_, err := RoomSteer(ctx, r, event, 1, 2, "why")
+			return err
+		},
+		"room_value.lua":   func(ctx context.Context, r *recorder) error { _, err := RoomValue(ctx, r, event, "v"); return err },
+		"room_unsaved.lua": func(ctx context.Context, r *recorder) error { _, _, err := RoomUnsaved(ctx, r, event, 5); return err },
+		"room_saved.lua": func(ctx context.Context, r *recorder) error {
+			return RoomSaved(ctx, r, event, 5, []RoomDirtyTurn{{Visitor: "v", Changed: 7}})
+		},
+		"room_lane.lua": func(ctx context.Context, r *recorder) error {
+			_, err := RoomLane(event, "v", 1, 0).Run(ctx, r)
+			return err
+		},
+		"room_me.lua": func(ctx context.Context, r *recorder) error {
+			_, err := RoomMe(event, "v", true).Run(ctx, r)
+			return err
+		},
 		"room_claim.lua": func(ctx context.Context, r *recorder) error { _, err := RoomClaim(event, "v").Run(ctx, r); return err },
 		"room_end.lua":   func(ctx context.Context, r *recorder) error { _, err := RoomLeave(event, "v").Run(ctx, r); return err },
 		"room_seed.lua": func(ctx context.Context, r *recorder) error {
-			_, err := RoomSeed(ctx, r, event, time.Second, "name", "n")
+			_, err := RoomSeed(ctx, r, event, time.Second, 0, "name", "n")
 			return err
 		},
 		"room_configure.lua": func(ctx context.Context, r *recorder) error {
-			_, err := RoomConfigure(ctx, r, event, "rate", 1)
+			_, err := RoomConfigure(ctx, r, event, RoomAlways, "rate", 1)
 			return err
 		},
 		"room_state.lua": func(ctx context.Context, r *recorder) error {
-			_, err := RoomState(ctx, r, event, "open", "", "paused", "lobby")
+			_, err := RoomState(ctx, r, event, "open", "", 0, "paused", "lobby")
 			return err
 		},
 		"room_message.lua": func(ctx context.Context, r *recorder) error { _, err := RoomMessage(ctx, r, event, "hi"); return err },
 		"room_shop.lua": func(ctx context.Context, r *recorder) error {
-			_, err := RoomShop(ctx, r, event, time.Second, 7)
+			_, err := RoomShop(ctx, r, event, time.Second, 7, 1, 6)
 			return err
 		},
 		"room_stats.lua": func(ctx context.Context, r *recorder) error { return RoomStats(ctx, r, event).Err() },
@@ -142,7 +167,7 @@ func TestRoomWrappersKeepTheirContracts(t *testing.T) {
 			t.Errorf("%s: the error of Redis is not handed on: %v", name, err)
 		}
 		c := readContract(t, name)
-		if c.keys < 5 || c.args < 1 {
+		if c.keys < 9 || c.args < 1 {
 			t.Errorf("%s: the header says %+v", name, c)
 		}
 		if len(r.keys) != c.keys {
@@ -156,7 +181,7 @@ func TestRoomWrappersKeepTheirContracts(t *testing.T) {
 				t.Errorf("%s: key %q is outside the event's slot", name, key)
 			}
 		}
-		if !slices.Equal(r.keys[:5], roomKeys(event)) {
+		if !slices.Equal(r.keys[:9], roomKeys(event)) {
 			t.Errorf("%s: keys %v do not begin as the prelude says", name, r.keys)
 		}
 		if fmt.Sprint(r.args[0]) != RoomChannel(event) {
@@ -167,15 +192,21 @@ func TestRoomWrappersKeepTheirContracts(t *testing.T) {
 
 func TestReadRoomTurn(t *testing.T) {
 	t.Parallel()
+	const place = 4_000_000_000_001
 	for text, want := range map[string]VisitorState{
-		"r:1:2:0:101": VisitorReady, "s:1:2:3:101": VisitorShopping, "r:1:2:0:100": VisitorExpired, "s:1:2:3:99": VisitorExpired,
-		"x:1:2:0:5": VisitorExpired, "e:1:2:3:5": VisitorExpired, "d:1:2:3:5": VisitorDone, "l:1:0:0:0": VisitorLeft,
+		"r:4000000000001:2:0:101:0": VisitorReady, "s:4000000000001:2:3:101:0": VisitorShopping, "r:4000000000001:2:0:100:0": VisitorExpired,
+		"s:4000000000001:2:3:99:1": VisitorExpired, "x:4000000000001:2:0:5:1": VisitorExpired, "e:4000000000001:2:3:5:0": VisitorExpired,
+		"d:4000000000001:2:3:5:0": VisitorDone, "l:4000000000001:0:0:0:0": VisitorLeft, "k:4000000000001:0:0:0:0": VisitorAway,
 	} {
-		if r, err := ReadRoomTurn(text, 100); err != nil || r.State != want || r.Place != 1 {
+		r, err := ReadRoomTurn(text, 100)
+		if lane, at := LanePlace(r.Score); err != nil || r.State != want || r.Score != place || lane != 4 || at != 1 {
 			t.Errorf("ReadRoomTurn(%q) = %+v, %v", text, r, err)
 		}
+		if raw, err := ReadRoomTurn(text, 0); err != nil || FormatRoomTurn(raw) != text {
+			t.Errorf("FormatRoomTurn(%+v) = %q, %v; want %q", raw, FormatRoomTurn(raw), err, text)
+		}
 	}
-	for _, bad := range []string{"", "r", "q:1:2:3:4", "r:1:2:3", "r:a:b:c:d"} {
+	for _, bad := range []string{"", "r", "q:1:2:3:4", "r:1:2:3:4", "r:a:b:c:d:e"} {
 		if r, err := ReadRoomTurn(bad, 100); err == nil {
 			t.Errorf("ReadRoomTurn(%q) = %+v", bad, r)
 		}

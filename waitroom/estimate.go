@@ -63,7 +63,7 @@ func (r *Room) pace() (pace, bool) {
 // slots the range is taken around the throttle's rate, as long as that is what
 // limits the line.
 func (r *Room) Wait(ahead int) *Wait {
-	if r.State != Open && r.State != Draining || r.Moving || r.Quiet {
+	if r.State != Open && r.State != Draining {
 		return nil
 	}
 	standstill := r.Standstill()
@@ -73,14 +73,14 @@ func (r *Room) Wait(ahead int) *Wait {
 	a := float64(ahead + 1)
 	p, ok := r.pace()
 	if !ok {
-		if standstill == ReasonFull || r.Throttle.RatePerMinute == 0 {
+		if standstill == ReasonFull || r.Rate() == 0 {
 			return nil
 		}
-		seconds := a * 60 / float64(r.Throttle.RatePerMinute)
+		seconds := a * 60 / float64(r.Rate())
 		return wait(seconds*priorLow, seconds*priorHigh)
 	}
 	// The throttle may have been lowered since; nobody gets past it.
-	limit := float64(r.Throttle.RatePerMinute) / 60
+	limit := float64(r.Rate()) / 60
 	if limit == 0 {
 		return nil
 	}

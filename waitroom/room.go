@@ -2,6 +2,7 @@ package waitroom
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,26 +27,55 @@ type Reason string
 
 // The reasons for a standstill.
 const (
-	ReasonPaused   Reason = "paused"
-	ReasonShopDown Reason = "shop_unavailable"
-	ReasonSoldOut  Reason = "sold_out"
-	ReasonFull     Reason = "full" // as many shoppers as the throttle allows
-	ReasonClosed   Reason = "closed"
+	ReasonPaused    Reason = "paused"
+	ReasonShopDown  Reason = "shop_unavailable"
+	ReasonSoldOut   Reason = "sold_out"
+	ReasonAllHeld   Reason = "all_held"     // every ticket left is in somebody's hands
+	ReasonFull      Reason = "full"         // as many shoppers as the throttle allows
+	ReasonDraw      Reason = "draw_pending" // places are being drawn
+	ReasonRestoring Reason = "restoring"    // those who lost their connection to a lost store come back
+	ReasonStopped   Reason = "stopped"      // the rate is 0
+	ReasonClosed    Reason = "closed"
+)
+
+// Order says how places follow from joins.
+type Order string
+
+// The orders. In each, who joins before the opening is given a place at the
+// opening, and a lane goes before the next.
+const (
+	FIFO      Order = "fifo"   // by the time of joining
+	DrawOrder Order = "draw"   // the lobby is drawn; later arrivals stand behind it
+	Random    Order = "random" // everybody anywhere in the line
+)
+
+// Challenge says what somebody must solve before they get a place.
+type Challenge string
+
+// The challenges.
+const (
+	ChallengeOff Challenge = "off"
+	ChallengePoW Challenge = "pow" // a proof of work, done by the page
 )
 
 // Throttle says how fast a room lets people in.
 type Throttle struct {
 	RatePerMinute int           // admissions a minute, 0 … 1,000,000
 	Burst         int           // admissions at once after a quiet time, 1 … 100,000
-	MaxShoppers   int           // ready and shopping at the same time, 0 … 1,000,000
+	MaxShoppers   int           // shopping at the same time, 0 … 1,000,000
 	Lease         time.Duration // how long a shopper may shop, 10 s … 24 h
 	ClaimWindow   time.Duration // how long a turn waits to be claimed, 5 s … 1 h
+	Grace         time.Duration // after a missed turn, for coming back to a second one, 0 … 24 h
 }
+
+// DefaultGrace is how long somebody who missed their turn may come back to it.
+const DefaultGrace = 2 * time.Minute
 
 // Validate names every value that is out of bounds, as a fault.Invalid.
 func (t Throttle) Validate() error {
 	return ThrottlePatch{
 		RatePerMinute: &t.RatePerMinute, Burst: &t.Burst, MaxShoppers: &t.MaxShoppers, Lease: &t.Lease, ClaimWindow: &t.ClaimWindow,
+		Grace: &t.Grace,
 	}.Validate()
 }
 
@@ -56,11 +86,18 @@ type ThrottlePatch struct {
 	MaxShoppers   *int
 	Lease         *time.Duration
 	ClaimWindow   *time.Duration
+	Grace         *time.Duration
 }
 
 // Validate names every value that is out of bounds, as a fault.Invalid.
 func (p ThrottlePatch) Validate() error {
-	var wrong []string
+	if wrong := p.problems(); len(wrong) > 0 {
+		return fault.New(fault.Invalid, "%s", strings.Join(wrong, "; "))
+	}
+	return nil
+}
+
+func (p ThrottlePatch) problems() (wrong []string) {
 	count := func(name string, v *int, low, high int) {
 		if v != nil && (*v < low || *v > high) {
 			wrong = append(wrong, fmt.Sprintf("%s must be from %d to %d, not %d", name, low, high, *v))
@@ -76,14 +113,52 @@ func (p ThrottlePatch) Validate() error {
 	count("max_shoppers", p.MaxShoppers, 0, 1_000_000)
 	span("lease", p.Lease, 10*time.Second, 24*time.Hour)
 	span("claim_window", p.ClaimWindow, 5*time.Second, time.Hour)
+	span("grace", p.Grace, 0, 24*time.Hour)
+	return wrong
+}
+
+// Patch changes those settings of a room that are not nil.
+type Patch struct {
+	Throttle     ThrottlePatch
+	Order        *Order // only while nobody is in lobby or line
+	InviteOnly   *bool
+	Bypass       *bool
+	Challenge    *Challenge
+	PublicSource *string    // only before the room opens, as the schedule's opening
+	OpensAt      *time.Time // zero: by hand
+	LobbyOpensAt *time.Time
+	ClosesAt     *time.Time
+	Autopilot    AutopilotPatch
+}
+
+// Validate names every value that is out of bounds, as a fault.Invalid.
+func (p Patch) Validate() error {
+	wrong := append(p.Throttle.problems(), p.Autopilot.problems()...)
+	if p.Order != nil && *p.Order != FIFO && *p.Order != DrawOrder && *p.Order != Random {
+		wrong = append(wrong, "order must be fifo, draw or random")
+	}
+	if p.Challenge != nil && *p.Challenge != ChallengeOff && *p.Challenge != ChallengePoW {
+		wrong = append(wrong, "challenge must be off or pow")
+	}
+	if p.PublicSource != nil {
+		if err := checkText("public_source", *p.PublicSource, 300); err != nil {
+			wrong = append(wrong, err.Detail)
+		}
+	}
+	for name, at := range map[string]*time.Time{"opens_at": p.OpensAt, "lobby_opens_at": p.LobbyOpensAt, "closes_at": p.ClosesAt} {
+		if at != nil && !at.IsZero() && (at.Year() < 2000 || at.Year() > 2200) {
+			wrong = append(wrong, name+" is not a plausible time")
+		}
+	}
 	if len(wrong) > 0 {
+		slices.Sort(wrong)
 		return fault.New(fault.Invalid, "%s", strings.Join(wrong, "; "))
 	}
 	return nil
 }
 
 // IsEmpty reports whether the patch changes nothing.
-func (p ThrottlePatch) IsEmpty() bool { return p == ThrottlePatch{} }
+func (p Patch) IsEmpty() bool { return p == Patch{} }
 
 // Settings are what is known of a room outside the store: how to create it, and
 // how to create it again when the store has lost it.
@@ -92,16 +167,45 @@ type Settings struct {
 	Name         string
 	State        State
 	ClosedReason string
+	ByStock      bool // closed because everything was sold; opens again should tickets come back
 	Message      string
 	OpensAt      time.Time // zero: by hand
 	LobbyOpensAt time.Time // zero: by hand
 	ClosesAt     time.Time // zero: by hand
 	Throttle     Throttle
+	Order        Order
+	InviteOnly   bool // a presale: nobody joins without an invitation
+	Bypass       bool // everybody is let in at once
+	Challenge    Challenge
+	Cutoff       int64 // while draining, the last place of the general lane to let in; 0 for all
+	Autopilot    Autopilot
+	Draw         Draw
 
 	// The checkpoint of a line that has run before; zero for a new one.
-	Cursor int64 // highest place served
-	Next   int64 // highest place given
-	Epoch  int64 // which of the room's lines; 0 counts as 1
+	Cursor      int64 // highest place served, of the lanes from general on
+	Next        int64 // highest place given
+	LobbyNext   int64 // highest join index given
+	LobbyDigest string
+	Epoch       int64 // which of the room's lines; 0 counts as 1
+}
+
+func (s Settings) withDefaults() Settings {
+	if s.State == "" {
+		s.State = Open
+	}
+	if s.Order == "" {
+		s.Order = FIFO
+	}
+	if s.Challenge == "" {
+		s.Challenge = ChallengeOff
+	}
+	if s.Autopilot == (Autopilot{}) {
+		s.Autopilot = DefaultAutopilot()
+	}
+	if s.Epoch == 0 {
+		s.Epoch = 1
+	}
+	return s
 }
 
 // Validate names what is wrong with the settings, as a fault.Invalid.
@@ -113,6 +217,12 @@ func (s Settings) Validate() error {
 	case Scheduled, Lobby, Open, Paused, Draining, Closed:
 	default:
 		return fault.New(fault.Invalid, "the room's state %q is unknown", s.State)
+	}
+	if err := (Patch{Order: &s.Order, Challenge: &s.Challenge, PublicSource: &s.Draw.PublicSource}).Validate(); err != nil {
+		return err
+	}
+	if err := s.Autopilot.Validate(); err != nil {
+		return err
 	}
 	return s.Throttle.Validate()
 }
@@ -131,18 +241,44 @@ const PaceSlot = 10 * time.Second
 type Room struct {
 	Settings
 
-	Waiting   int // in line, or gathered in the lobby before it opens
-	Ready     int // admitted, turn not yet claimed
-	Shopping  int // claimed
-	Joined    int64
-	Admitted  int64
-	Moving    bool // the lobby is moving into the line
-	ShopOK    bool // the shop said lately that it is well
-	StockLeft int  // tickets left; -1 when not known
-	Quiet     bool // restored a moment ago; waits for those who come back
-	Born      time.Time
-	Pace      []Pace // of the last ten minutes, in no particular order
-	AsOf      time.Time
+	Waiting  int // in line, or gathered in the lobby before it opens
+	Ready    int // admitted, turn not yet claimed
+	Shopping int // claimed
+	Away     int // who wait and whose last connection dropped
+	Suspects int // who wait behind the general lane
+	Joined   int64
+	Admitted int64
+	Served   int64 // score of the last one admitted
+	Moving   bool  // the lobby is moving into the line, or waits to
+	Awaiting bool  // … for the public value of the draw
+	ShopOK   bool  // the shop said lately that it is well
+	Quiet    bool  // restored a moment ago; waits for those who come back
+
+	// Tickets; -1 when not known.
+	StockLeft     int // available and held
+	Available     int
+	Held          int
+	PerBuyer      int   // most tickets of one buyer; 0 when not known
+	StockFirst    int   // left when the room first heard of it …
+	FirstAdmitted int64 // … and how many had been admitted then
+
+	AutoRate    int    // the autopilot's rate; counts while it is on
+	SteerReason string // of its last change
+	SteeredAt   time.Time
+	NoShow      float64 // share of the last turns that were not claimed; -1 when not known
+
+	Born time.Time
+	Pace []Pace // of the last ten minutes, in no particular order
+	AsOf time.Time
+}
+
+// Rate is how many a minute the door lets in at most: the operator's rate, or
+// the autopilot's below it.
+func (r *Room) Rate() int {
+	if r.Autopilot.Enabled {
+		return min(r.AutoRate, r.Throttle.RatePerMinute)
+	}
+	return r.Throttle.RatePerMinute
 }
 
 // Standstill says why nobody is being admitted; empty while the line moves, or
@@ -155,14 +291,45 @@ func (r *Room) Standstill() Reason {
 		return ReasonPaused
 	case r.State != Open && r.State != Draining:
 		return ""
+	case r.Moving:
+		return ReasonDraw
+	case r.Quiet:
+		return ReasonRestoring
+	case r.Bypass:
+		return ""
 	case !r.ShopOK:
 		return ReasonShopDown
 	case r.StockLeft == 0:
 		return ReasonSoldOut
+	case r.StockLeft > 0 && r.Available == 0:
+		return ReasonAllHeld
+	case r.Waiting > 0 && r.Rate() == 0:
+		return ReasonStopped
 	case r.Waiting > 0 && r.Ready+r.Shopping >= r.Throttle.MaxShoppers:
 		return ReasonFull
 	}
 	return ""
+}
+
+const enoughBuyers = 50 // admitted, before what each takes is taken from them
+
+// Unlikely reports that tickets will probably be gone before the turn of
+// somebody with ahead people before them: those and everybody whose turn it is
+// would take what is left, if they take what those before them took (at least a
+// quarter of a ticket each, at most what one buyer may have; one each as long as
+// too little is known).
+func (r *Room) Unlikely(ahead int) bool {
+	if r.StockLeft < 0 || r.State == Closed {
+		return false
+	}
+	each := 1.0
+	if n := r.Admitted - r.FirstAdmitted; n >= enoughBuyers && r.StockFirst >= r.StockLeft {
+		each = max(float64(r.StockFirst-r.StockLeft)/float64(n), 0.25)
+		if r.PerBuyer > 0 {
+			each = min(each, float64(r.PerBuyer))
+		}
+	}
+	return float64(ahead+r.Ready+r.Shopping)*each >= float64(r.StockLeft)
 }
 
 // AdmittedLastMinute counts the admissions of the last minute, to the slot: of
@@ -182,7 +349,7 @@ func (r *Room) AdmittedLastMinute() int {
 // while people waited, the throttle's rate while too little is known, and 0
 // while it lets in nobody.
 func (r *Room) AdmittingPerMinute() int {
-	if r.State != Open && r.State != Draining || r.Moving || r.Quiet {
+	if r.State != Open && r.State != Draining {
 		return 0
 	}
 	switch r.Standstill() {
@@ -191,15 +358,16 @@ func (r *Room) AdmittingPerMinute() int {
 		return 0
 	}
 	if p, ok := r.pace(); ok {
-		return min(int(p.perSecond*60+0.5), r.Throttle.RatePerMinute)
+		return min(int(p.perSecond*60+0.5), r.Rate())
 	}
-	return r.Throttle.RatePerMinute
+	return r.Rate()
 }
 
 // RoomInfo is what visitors are told about their room.
 type RoomInfo struct {
 	Name               string     `json:"name"`
 	State              State      `json:"state"`
+	Order              Order      `json:"order"`
 	Reason             *Reason    `json:"reason"`
 	ClosedReason       *string    `json:"closed_reason"`
 	Waiting            int        `json:"waiting"`
@@ -213,7 +381,7 @@ type RoomInfo struct {
 // Info is what visitors are told about the room.
 func (r *Room) Info() RoomInfo {
 	info := RoomInfo{
-		Name: r.Name, State: r.State, Waiting: r.Waiting, AdmittingPerMinute: r.AdmittingPerMinute(),
+		Name: r.Name, State: r.State, Order: r.Order, Waiting: r.Waiting, AdmittingPerMinute: r.AdmittingPerMinute(),
 		OpensAt: known(r.OpensAt), LobbyOpensAt: known(r.LobbyOpensAt),
 	}
 	if reason := r.Standstill(); reason != "" {

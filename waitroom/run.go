@@ -17,7 +17,8 @@ const (
 	moveAtOnce   = 50      // ticks in a row while a lobby moves
 	ledgerLimit  = 100_000 // admissions remembered while the Archive is down
 	archiveLimit = 5 * time.Second
-	saveAnyway   = time.Minute // in case another node saved something older later
+	rebuildLimit = 30 * time.Second // a room may have had very many turns
+	saveAnyway   = time.Minute      // in case another node saved something older later
 )
 
 // Run ticks all rooms and keeps the Archive up to date until ctx ends. Failures
@@ -121,8 +122,35 @@ func (s *Service) tick(ctx context.Context, event string) error {
 		if !t.Moving {
 			return nil
 		}
+		if err := s.place(ctx, event); err != nil {
+			return err
+		}
 	}
 	return nil // the rest of the lobby moves with the next tick
+}
+
+const placedAtOnce = 2000
+
+// place brings some of those in the lobby their drawn places. Any number of nodes
+// may do so at once, and any of them may die in the middle: a place follows from
+// the draw and the join index alone.
+func (s *Service) place(ctx context.Context, event string) error {
+	room, err := s.Store.Room(ctx, event)
+	if err != nil || !room.Moving || room.Order != DrawOrder {
+		return err
+	}
+	place, err := room.Draw.placing(room.Order)
+	if err != nil {
+		return err
+	}
+	list, err := s.Store.Gathered(ctx, event, placedAtOnce)
+	if err != nil || len(list) == 0 {
+		return err
+	}
+	for i := range list {
+		list[i].Place = place(list[i].Index)
+	}
+	return s.Store.Place(ctx, event, list)
 }
 
 // admitted notes admissions for the log and the metrics.
@@ -143,31 +171,104 @@ func (s *Service) admitted(a Admission) {
 // rebuild creates the rooms the Archive knows and the store does not: the one
 // of event, or all of them.
 func (s *Service) rebuild(ctx context.Context, event string) error {
-	ctx, cancel := context.WithTimeout(ctx, archiveLimit)
+	ctx, cancel := context.WithTimeout(ctx, rebuildLimit)
 	defer cancel()
 	all, err := s.Archive.Rooms(ctx)
 	if err != nil {
 		return err
 	}
-	for _, settings := range all {
-		if event != "" && event != settings.Event {
+	there, err := s.Store.Rooms(ctx)
+	if err != nil {
+		return err
+	}
+	for _, c := range all {
+		if event != "" && event != c.Event {
 			continue
 		}
-		created, err := s.Seed(ctx, settings)
+		if !slices.Contains(there, c.Event) || event != "" {
+			if err := s.revive(ctx, c); err != nil {
+				return err
+			}
+		}
+		s.mu.Lock()
+		if _, known := s.saved[c.Event]; !known {
+			s.saved[c.Event] = saved{settings: c.Settings, at: s.Now()}
+		}
+		s.mu.Unlock()
+	}
+	return nil
+}
+
+const (
+	turnsAtOnce = 1000
+	// Places given after the last checkpoint are known to their receipts alone.
+	// Newcomers begin far behind them: by as many as could have been given.
+	placesUnknown   = 1_000_000
+	placesPerSecond = 100_000
+	oldestUnknown   = time.Hour
+)
+
+// revive creates a room from its checkpoint, unless it is there. Its turns come
+// first: as long as there is no room, nobody joins, and nobody can have a turn
+// that they had before.
+func (s *Service) revive(ctx context.Context, c Checkpoint) error {
+	if _, err := s.Store.Room(ctx, c.Event); !fault.Is(err, fault.NotFound) {
 		if err != nil {
 			return err
 		}
-		s.mu.Lock()
-		if _, known := s.saved[settings.Event]; !known {
-			s.saved[settings.Event] = saved{settings: settings, at: s.Now()}
+		// Another node may have died before it listed the room.
+		_, err = s.Store.Seed(ctx, c.withDefaults(), 0, 0)
+		return err
+	}
+	turns := 0
+	if c.Lived {
+		unknown := placesUnknown + int64(min(c.Age, oldestUnknown).Seconds())*placesPerSecond
+		c.Next = max(c.Next, c.Cursor) + unknown
+		if c.LobbyNext += unknown; c.Draw.Frozen() {
+			c.LobbyNext = c.Draw.N
 		}
-		s.mu.Unlock()
-		if created {
-			s.Logger.LogAttrs(ctx, slog.LevelInfo, "room created from its checkpoint",
-				slog.String("event", settings.Event), slog.String("state", string(settings.State)), slog.Int64("cursor", settings.Cursor))
+		for after := ""; ; {
+			list, err := s.Archive.Turns(ctx, c.Event, max(c.Epoch, 1), after, turnsAtOnce)
+			if err != nil {
+				return err
+			}
+			if err := s.Store.Restore(ctx, c.Event, list); err != nil {
+				return err
+			}
+			turns += len(list)
+			if len(list) < turnsAtOnce {
+				break
+			}
+			after = list[len(list)-1].Visitor
 		}
 	}
-	return nil
+	quiet := time.Duration(0)
+	if c.Lived {
+		quiet = max(s.Options.ReturnWindow, 0)
+	}
+	created, err := s.seed(ctx, c.Settings, quiet, turns)
+	if created {
+		s.Logger.LogAttrs(ctx, slog.LevelInfo, "room created from its checkpoint",
+			slog.String("event", c.Event), slog.String("state", string(c.State)), slog.Int64("cursor", c.Cursor), slog.Int("turns", turns))
+	}
+	return err
+}
+
+func (s *Service) seed(ctx context.Context, settings Settings, quiet time.Duration, turns int) (created bool, err error) {
+	settings = settings.withDefaults()
+	if err := settings.Validate(); err != nil {
+		return false, err
+	}
+	if settings.Order == DrawOrder && settings.Draw.Secret == "" {
+		if settings.Draw.Secret, err = s.secret(ctx, settings.Event); err != nil {
+			return false, err
+		}
+	}
+	created, err = s.Store.Seed(ctx, settings, quiet, turns)
+	if created {
+		s.forget(settings.Event)
+	}
+	return created, err
 }
 
 // checkpoints writes rooms that changed, and the admission log, to the Archive,
@@ -221,6 +322,9 @@ func (s *Service) Checkpoint(ctx context.Context) error {
 		s.mu.Lock()
 		was, known := s.saved[event]
 		s.mu.Unlock()
+		if err := s.saveTurns(ctx, event); err != nil {
+			return err
+		}
 		if known && was.settings == room.Settings && s.Now().Sub(was.at) < saveAnyway {
 			continue
 		}
@@ -232,6 +336,28 @@ func (s *Service) Checkpoint(ctx context.Context) error {
 		s.mu.Unlock()
 	}
 	return nil
+}
+
+// saveTurns writes the turns that changed, and what the room did by itself.
+func (s *Service) saveTurns(ctx context.Context, event string) error {
+	for {
+		u, err := s.Store.Unsaved(ctx, event, turnsAtOnce)
+		if err != nil || len(u.Turns)+len(u.Changes) == 0 {
+			if fault.Is(err, fault.NotFound) {
+				return nil // lost a moment ago
+			}
+			return err
+		}
+		if err := s.Archive.SaveTurns(ctx, event, u.Epoch, u.Turns); err != nil {
+			return err
+		}
+		if err := s.Archive.Changed(ctx, event, u.Changes); err != nil {
+			return err
+		}
+		if err := s.Store.Saved(ctx, event, u); err != nil || len(u.Turns) < turnsAtOnce {
+			return err
+		}
+	}
 }
 
 // flush writes the admissions noted so far; what could not be written is kept.

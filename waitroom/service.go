@@ -6,12 +6,9 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/singleflight"
@@ -23,11 +20,14 @@ import (
 // Options tune a Service. The zero value of each takes the default.
 type Options struct {
 	Tick           time.Duration // between two ticks of a room by this node; 1 s
-	ShopGrace      time.Duration // how long one ShopOK is good; 5 s
+	ShopGrace      time.Duration // how long one report of the shop is good; 5 s
 	VisitorToken   time.Duration // validity of a visitor token; 30 days
 	JoinsPerMinute int           // most new visitors per address; 0: no limit
+	Suspicious     int           // new visitors per address and minute beyond which they are suspect; 0: no limit
+	ChallengeBits  int           // of zeros a proof of work must have; 16
+	SignIn         bool          // nobody joins without a user token
 	Checkpoint     time.Duration // between two checkpoints to the Archive; 2 s
-	ReturnWindow   time.Duration // how long a restored room waits for those who come back; 5 s
+	ReturnWindow   time.Duration // how long a restored room waits for those who come back; 15 s; < 0: not at all
 }
 
 func (o Options) withDefaults() Options {
@@ -40,7 +40,12 @@ func (o Options) withDefaults() Options {
 	set(&o.ShopGrace, 5*time.Second)
 	set(&o.VisitorToken, 30*24*time.Hour)
 	set(&o.Checkpoint, 2*time.Second)
-	set(&o.ReturnWindow, 5*time.Second)
+	if o.ReturnWindow == 0 {
+		o.ReturnWindow = 15 * time.Second
+	}
+	if o.ChallengeBits == 0 {
+		o.ChallengeBits = 16
+	}
 	return o
 }
 
@@ -49,6 +54,7 @@ type Deps struct {
 	Store      Store
 	Archive    Archive // nil: rooms live in the store alone
 	Keys       *pass.KeySet
+	Identity   Identity // nil: nobody has a user token
 	Now        func() time.Time
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer // nil: no metrics
@@ -62,6 +68,7 @@ type Service struct {
 
 	metrics *metrics
 	fetch   singleflight.Group
+	polls   *pollers
 
 	mu      sync.Mutex
 	rooms   map[string]cached
@@ -89,115 +96,35 @@ func New(d Deps) (*Service, error) {
 		return nil, errors.New("waitroom: Store, Keys, Now and Logger are required")
 	}
 	d.Options = d.Options.withDefaults()
+	if d.Options.SignIn && d.Identity == nil {
+		return nil, errors.New("waitroom: SignIn needs an Identity")
+	}
 	m, err := newMetrics(d.Registerer)
 	if err != nil {
 		return nil, fmt.Errorf("waitroom: %w", err)
 	}
 	return &Service{
-		Deps: d, metrics: m,
+		Deps: d, metrics: m, polls: newPollers(),
 		rooms: make(map[string]cached), saved: make(map[string]saved), refresh: make(chan struct{}, 1),
 	}, nil
 }
 
-// JoinRequest is who wants to join a room.
-type JoinRequest struct {
-	Event   string
-	Visitor string // whose token was shown; "" makes a new visitor
-	Receipt string // of a place they had; "" for none
-	Address string // IP address they come from; "" is never limited
-}
-
-// Join gives a visitor a place in the room, or finds the one they have. A
-// receipt that does not verify is ignored: it is a help, not a demand. Without
-// a visitor, a good receipt brings back the visitor it was made for. It returns
-// fault.NotFound, RoomClosed, TooMany and Unavailable.
-func (s *Service) Join(ctx context.Context, r JoinRequest) (Joined, error) {
-	j := Join{Visitor: r.Visitor, PerAddress: s.Options.JoinsPerMinute}
-	made := false
-	if r.Receipt != "" {
-		receipt, err := s.Keys.Receipt(r.Receipt, r.Event)
-		if err == nil && (r.Visitor == "" || r.Visitor == receipt.Visitor) {
-			made = r.Visitor == ""
-			j.Visitor, j.Place, j.Epoch = receipt.Visitor, receipt.Place, receipt.Epoch
-		}
-	}
-	if j.Visitor == "" {
-		j.Visitor, j.Fresh, made = pass.NewVisitor(), true, true
-	}
-	if !pass.ValidVisitor(j.Visitor) {
-		return Joined{}, fault.New(fault.Unauthorized, "the visitor's id is not valid")
-	}
-	if r.Address == "" {
-		j.PerAddress = 0
-	}
-	if j.PerAddress > 0 {
-		j.Address = s.Keys.Pseudonym(network(r.Address))
-	}
-	v, outcome, err := s.join(ctx, r.Event, j)
-	if err != nil {
-		if fault.Is(err, fault.TooMany) {
-			s.metrics.refused.Inc()
-		}
-		return Joined{}, err
-	}
-	switch outcome {
-	case Placed:
-		s.metrics.joins.WithLabelValues("new").Inc()
-	case Restored:
-		s.metrics.joins.WithLabelValues("restored").Inc()
-	case Found:
-		s.metrics.joins.WithLabelValues("found").Inc()
-	}
-	if outcome == Placed && v.State == Ready {
-		s.admitted(Admission{Event: r.Event, At: v.Admitted, Count: 1, Cursor: v.Place})
-	}
-	me, err := s.me(ctx, r.Event, v)
-	if err != nil {
-		return Joined{}, err
-	}
-	joined := Joined{Me: me}
-	if made {
-		joined.VisitorToken = s.Keys.SignVisitor(v.ID, s.Now().Add(s.Options.VisitorToken))
-	}
-	return joined, nil
-}
-
-// join joins, once more after rebuilding the room if the store has lost it.
-func (s *Service) join(ctx context.Context, event string, j Join) (Visitor, Outcome, error) {
-	v, outcome, err := s.Store.Join(ctx, event, j)
-	if fault.Is(err, fault.NotFound) && s.Archive != nil {
-		if again := s.rebuild(ctx, event); again != nil {
-			return Visitor{}, 0, again
-		}
-		return s.Store.Join(ctx, event, j)
-	}
-	return v, outcome, err
-}
-
-// network is the part of an address that counts as one joiner: the address
-// itself, but the /64 of an IPv6 address, which is what one line is given.
-func network(address string) string {
-	a, err := netip.ParseAddr(address)
-	if err != nil {
-		return address
-	}
-	a = a.Unmap().WithZone("")
-	if a.Is6() {
-		p, _ := a.Prefix(64) // 64 bits fit
-		return p.String()
-	}
-	return a.String()
-}
-
-// Me tells a visitor where they stand. It returns fault.UnknownVisitor,
-// NotFound and Unavailable.
+// Me tells a visitor where they stand. It returns fault.UnknownVisitor, NotFound,
+// Unavailable, and TooMany to somebody who asks more often than they were told.
 func (s *Service) Me(ctx context.Context, event, visitor string) (Me, error) {
-	return s.about(ctx, event, visitor, s.Store.Visitor)
+	if err := s.polled(event, visitor); err != nil {
+		return Me{}, err
+	}
+	me, err := s.about(ctx, event, visitor, s.Present)
+	if err == nil {
+		s.polls.told(event, visitor, time.Duration(me.PollAfter)*time.Millisecond)
+	}
+	return me, err
 }
 
 // Claim takes a ready visitor's turn; the answer carries the pass. Claiming
 // again gives the same pass. It returns fault.NotYourTurn, UnknownVisitor,
-// NotFound and Unavailable.
+// NotFound, Unavailable, and ShopFull, after which the turn is still theirs.
 func (s *Service) Claim(ctx context.Context, event, visitor string) (Me, error) {
 	return s.about(ctx, event, visitor, s.Store.Claim)
 }
@@ -227,10 +154,22 @@ func (s *Service) Finish(ctx context.Context, event, visitor string, more bool) 
 	return err
 }
 
-// LookUp says where a visitor is, for the support desk. It returns
+// Present looks up a visitor who is there: whoever was skipped while away has
+// their place back. It returns fault.UnknownVisitor, NotFound and Unavailable.
+func (s *Service) Present(ctx context.Context, event, visitor string) (Visitor, error) {
+	return s.Store.Visitor(ctx, event, visitor, true)
+}
+
+// LookUp says where a visitor is, without counting as a sign of them. It returns
 // fault.UnknownVisitor, NotFound and Unavailable.
 func (s *Service) LookUp(ctx context.Context, event, visitor string) (Visitor, error) {
-	return s.Store.Visitor(ctx, event, visitor)
+	return s.Store.Visitor(ctx, event, visitor, false)
+}
+
+// Gone notes that the last connection of visitors dropped. It returns
+// fault.NotFound and Unavailable.
+func (s *Service) Gone(ctx context.Context, event string, visitors []string) error {
+	return s.Store.Gone(ctx, event, visitors)
 }
 
 func (s *Service) about(ctx context.Context, event, visitor string,
@@ -255,23 +194,36 @@ func (s *Service) me(ctx context.Context, event string, v Visitor) (Me, error) {
 	return s.Compose(&room, info, &v), nil
 }
 
+var unlikely = "unlikely" // what Me.Chance says
+
 // Compose says what v is told in room, of which info is room.Info(). It signs
 // v's receipt and pass, unless v has them, and leaves them there.
 func (s *Service) Compose(room *Room, info RoomInfo, v *Visitor) Me {
 	me := Me{Visitor: v.ID, State: v.State, Room: info, AsOf: v.AsOf}
 	switch v.State {
+	case Away: // a moment ago
+		me.State = Waiting
+		fallthrough
 	case InLobby, Waiting:
 		if room.State == Closed {
 			me.State = ShutOut
 		}
 	}
+	if v.Lane != NoLane {
+		me.Lane = &lanes[v.Lane]
+	}
 	if v.Place > 0 {
 		me.Place = &v.Place
 	}
 	switch me.State {
+	case InLobby:
+		me.Index = &v.Index
 	case Waiting:
 		me.Ahead = &v.Ahead
 		me.Wait = room.Wait(v.Ahead)
+		if room.Unlikely(v.Ahead) {
+			me.Chance = &unlikely
+		}
 	case Ready:
 		me.Ahead = new(int)
 		me.ClaimBy = &v.Until
@@ -284,11 +236,13 @@ func (s *Service) Compose(room *Room, info RoomInfo, v *Visitor) Me {
 		me.Pass = &v.Pass
 	}
 	switch me.State {
-	case Waiting, Ready, Shopping:
-		if v.Receipt == "" {
-			v.Receipt = s.Keys.SignReceipt(pass.Receipt{Visitor: v.ID, Event: room.Event, Place: v.Place, Epoch: v.Epoch})
+	case InLobby, Waiting, Ready, Shopping:
+		if v.Receipt == "" && (v.Place > 0 || v.Index > 0) {
+			v.Receipt = s.Keys.SignReceipt(pass.Receipt{
+				Visitor: v.ID, Event: room.Event, Place: v.Place, Lane: int(v.Lane), Index: v.Index, Epoch: v.Epoch,
+			})
 		}
-		me.Receipt = &v.Receipt
+		me.Receipt = said(v.Receipt)
 	}
 	me.PollAfter = int(pollAfter(&me) / time.Millisecond)
 	return me
@@ -418,127 +372,4 @@ func (s *Service) News(ctx context.Context, f func(News)) error {
 		}
 		f(n)
 	})
-}
-
-// Seed creates the room unless it is there. It returns fault.Invalid and
-// Unavailable.
-func (s *Service) Seed(ctx context.Context, settings Settings) (created bool, err error) {
-	if settings.State == "" {
-		settings.State = Open
-	}
-	if settings.Epoch == 0 {
-		settings.Epoch = 1
-	}
-	if err := settings.Validate(); err != nil {
-		return false, err
-	}
-	created, err = s.Store.Seed(ctx, settings, s.Options.ReturnWindow)
-	if created {
-		s.forget(settings.Event)
-	}
-	return created, err
-}
-
-// Configure changes the throttle of a room; it works from the next tick on. It
-// returns fault.Invalid, NotFound and Unavailable.
-func (s *Service) Configure(ctx context.Context, event string, p ThrottlePatch) error {
-	if err := p.Validate(); err != nil {
-		return err
-	}
-	if p.IsEmpty() {
-		_, err := s.look(ctx, event)
-		return err
-	}
-	defer s.forget(event)
-	return s.Store.Configure(ctx, event, p)
-}
-
-// Open opens the door: those in the lobby get their places and the line moves.
-// It returns fault.Conflict when the room is open or paused, NotFound and
-// Unavailable.
-func (s *Service) Open(ctx context.Context, event string) error {
-	return s.change(ctx, event, Open, "", Scheduled, Lobby, Closed)
-}
-
-// Pause stops the line; everyone keeps their place, and shoppers go on. It
-// returns fault.Conflict unless the room is open, NotFound and Unavailable.
-func (s *Service) Pause(ctx context.Context, event string) error {
-	return s.change(ctx, event, Paused, "", Open)
-}
-
-// Resume lets a paused line move again. It returns fault.Conflict unless the
-// room is paused, NotFound and Unavailable.
-func (s *Service) Resume(ctx context.Context, event string) error {
-	return s.change(ctx, event, Open, "", Paused)
-}
-
-// Drain lets in those who are in line and nobody else, and then closes. It
-// returns fault.Conflict unless the room is open or paused, NotFound and
-// Unavailable.
-func (s *Service) Drain(ctx context.Context, event string) error {
-	return s.change(ctx, event, Draining, "", Open, Paused)
-}
-
-// Close ends the line for everybody who waits; shoppers keep their leases. The
-// reason, such as "sold_out", is shown. It returns fault.Conflict when the room
-// is closed, Invalid, NotFound and Unavailable.
-func (s *Service) Close(ctx context.Context, event, reason string) error {
-	if err := checkText("reason", reason, 100); err != nil {
-		return err
-	}
-	return s.change(ctx, event, Closed, reason, Scheduled, Lobby, Open, Paused, Draining)
-}
-
-func (s *Service) change(ctx context.Context, event string, to State, reason string, from ...State) error {
-	changed, before, err := s.Store.Change(ctx, event, to, reason, from)
-	if err != nil {
-		return err
-	}
-	if changed {
-		s.forget(event)
-		return nil
-	}
-	var names []string
-	for _, state := range from {
-		names = append(names, string(state))
-	}
-	if before == to {
-		return fault.New(fault.Conflict, "the room is %s already", before).With("state", before)
-	}
-	return fault.New(fault.Conflict, "the room is %s; this needs it to be %s", before, strings.Join(names, " or ")).With("state", before)
-}
-
-// Message sets what the host says to everyone in the room; empty for nothing.
-// It returns fault.Invalid, NotFound and Unavailable.
-func (s *Service) Message(ctx context.Context, event, text string) error {
-	if err := checkText("message", text, 500); err != nil {
-		return err
-	}
-	defer s.forget(event)
-	return s.Store.SetMessage(ctx, event, text)
-}
-
-func checkText(name, text string, most int) error {
-	switch {
-	case !utf8.ValidString(text):
-		return fault.New(fault.Invalid, "the %s is not valid UTF-8", name)
-	case utf8.RuneCountInString(text) > most:
-		return fault.New(fault.Invalid, "the %s is longer than %d characters", name, most)
-	case strings.ContainsFunc(text, func(r rune) bool { return r < ' ' && r != '\n' || r == 0x7f }):
-		return fault.New(fault.Invalid, "the %s has control characters", name)
-	}
-	return nil
-}
-
-// ShopOK says that the shop of event is well, and how many tickets are left (-1:
-// not known). Without it, admission pauses by itself after Options.ShopGrace.
-// It returns fault.NotFound and Unavailable.
-func (s *Service) ShopOK(ctx context.Context, event string, stockLeft int) error {
-	return s.Store.ShopOK(ctx, event, s.Options.ShopGrace, max(stockLeft, -1))
-}
-
-// ShopDown says that the shop of event is not well: admission pauses at once.
-// It returns fault.NotFound and Unavailable.
-func (s *Service) ShopDown(ctx context.Context, event string) error {
-	return s.Store.ShopOK(ctx, event, 0, -1)
 }

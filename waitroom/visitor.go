@@ -21,17 +21,26 @@ const (
 	Left     VisitorState = "left"
 	Expired  VisitorState = "expired"
 	ShutOut  VisitorState = "closed"
+
+	// Away is who was skipped because nobody was there. Visitors are never told:
+	// whoever asks is there, and has their place back.
+	Away VisitorState = "away"
 )
 
 // Visitor is one visitor as the store knows them. Times are on its clock.
 type Visitor struct {
 	ID       string
 	State    VisitorState
+	Lane     Lane
 	Place    int64     // 0 when they have none
+	Index    int64     // join index, in the lobby; else 0
+	Score    int64     // by lane and place: who has less goes first
 	Ahead    int       // how many are before them; 0 unless waiting
+	Missed   int       // turns of this place that they did not claim
 	Admitted time.Time // when their turn came
 	Claimed  time.Time // when they claimed it
 	Until    time.Time // end of the claim window or of the lease
+	Gone     time.Time // when their last connection dropped; zero while one is there
 	Epoch    int64     // of the room's line
 	AsOf     time.Time
 
@@ -44,9 +53,12 @@ type Visitor struct {
 type Me struct {
 	Visitor   string       `json:"visitor"`
 	State     VisitorState `json:"state"`
+	Lane      *string      `json:"lane"`
+	Index     *int64       `json:"index"`
 	Place     *int64       `json:"place"`
 	Ahead     *int         `json:"ahead"`
 	Wait      *Wait        `json:"wait"`
+	Chance    *string      `json:"chance"`
 	Room      RoomInfo     `json:"room"`
 	Receipt   *string      `json:"receipt"`
 	ClaimBy   *time.Time   `json:"claim_by"`
@@ -70,12 +82,9 @@ type Joined struct {
 func (m *Me) AppendJSON(dst, room []byte) []byte {
 	dst = appendText(append(dst, `{"visitor":`...), m.Visitor)
 	dst = appendText(append(dst, `,"state":`...), string(m.State))
-	dst = append(dst, `,"place":`...)
-	if m.Place == nil {
-		dst = append(dst, "null"...)
-	} else {
-		dst = strconv.AppendInt(dst, *m.Place, 10)
-	}
+	dst = appendOptional(append(dst, `,"lane":`...), m.Lane)
+	dst = appendNumber(append(dst, `,"index":`...), m.Index)
+	dst = appendNumber(append(dst, `,"place":`...), m.Place)
 	dst = append(dst, `,"ahead":`...)
 	if m.Ahead == nil {
 		dst = append(dst, "null"...)
@@ -90,6 +99,7 @@ func (m *Me) AppendJSON(dst, room []byte) []byte {
 		dst = strconv.AppendInt(append(dst, `,"high_s":`...), int64(m.Wait.High), 10)
 		dst = append(dst, '}')
 	}
+	dst = appendOptional(append(dst, `,"chance":`...), m.Chance)
 	dst = append(append(dst, `,"room":`...), room...)
 	dst = appendOptional(append(dst, `,"receipt":`...), m.Receipt)
 	dst = appendTime(append(dst, `,"claim_by":`...), m.ClaimBy)
@@ -106,6 +116,13 @@ func appendTime(dst []byte, t *time.Time) []byte {
 	}
 	dst = t.AppendFormat(append(dst, '"'), time.RFC3339Nano)
 	return append(dst, '"')
+}
+
+func appendNumber(dst []byte, n *int64) []byte {
+	if n == nil {
+		return append(dst, "null"...)
+	}
+	return strconv.AppendInt(dst, *n, 10)
 }
 
 func appendOptional(dst []byte, s *string) []byte {

@@ -16,7 +16,6 @@ import (
 	"onsale/checkout"
 	"onsale/internal/audit"
 	"onsale/internal/fault"
-	"onsale/waitroom"
 )
 
 const (
@@ -27,7 +26,7 @@ const (
 // Audit keeps what operators did; *audit.Log is one.
 type Audit interface {
 	Record(ctx context.Context, e audit.Entry) error
-	Entries(ctx context.Context, cursor string, limit int) (entries []audit.Entry, next string, err error)
+	Entries(ctx context.Context, subject, cursor string, limit int) (entries []audit.Entry, next string, err error)
 }
 
 func (s *Server) adminRoutes(r gin.IRouter) {
@@ -36,6 +35,9 @@ func (s *Server) adminRoutes(r gin.IRouter) {
 	a.GET("/rooms/:event", s.adminRoom)
 	a.PATCH("/rooms/:event", s.adminConfigure)
 	a.POST("/rooms/:event/:action", s.adminRoomAction)
+	a.POST("/rooms/:event/invites", s.adminInvites)
+	a.GET("/rooms/:event/visitors/:visitor", s.adminVisitor)
+	a.POST("/rooms/:event/visitors/:visitor", s.adminMoveVisitor)
 	a.GET("/orders", s.adminOrders)
 	a.POST("/orders/:id/refund", s.adminRefund)
 	a.GET("/audit", s.adminAudit)
@@ -54,205 +56,6 @@ func (s *Server) record(c *gin.Context, action, subject string, detail any) erro
 	return s.Audit.Record(c.Request.Context(), audit.Entry{
 		At: s.Clock(), Actor: "admin", Action: action, Subject: subject, Detail: b,
 	})
-}
-
-type throttleView struct {
-	RatePerMinute int `json:"rate_per_minute"`
-	Burst         int `json:"burst"`
-	MaxShoppers   int `json:"max_shoppers"`
-	LeaseS        int `json:"lease_s"`
-	ClaimWindowS  int `json:"claim_window_s"`
-}
-
-// roomView is a room as operators see it.
-type roomView struct {
-	Event              string          `json:"event"`
-	Name               string          `json:"name"`
-	State              waitroom.State  `json:"state"`
-	Reason             waitroom.Reason `json:"reason,omitempty"`
-	ClosedReason       string          `json:"closed_reason,omitempty"`
-	Message            string          `json:"message"`
-	OpensAt            *time.Time      `json:"opens_at"`
-	Throttle           throttleView    `json:"throttle"`
-	Waiting            int             `json:"waiting"`
-	Ready              int             `json:"ready"`
-	Shopping           int             `json:"shopping"`
-	AdmittedTotal      int64           `json:"admitted_total"`
-	JoinedTotal        int64           `json:"joined_total"`
-	AdmittedLastMinute int             `json:"admitted_last_minute"`
-	Tickets            *checkout.Stock `json:"tickets"`
-	Wait               *waitroom.Wait  `json:"wait"` // of somebody who joins now
-	AsOf               time.Time       `json:"as_of"`
-}
-
-func (s *Server) roomView(ctx context.Context, r waitroom.Room) roomView {
-	v := roomView{
-		Event: r.Event, Name: r.Name, State: r.State, Reason: r.Standstill(), ClosedReason: r.ClosedReason, Message: r.Message,
-		OpensAt: r.Info().OpensAt,
-		Throttle: throttleView{
-			r.Throttle.RatePerMinute, r.Throttle.Burst, r.Throttle.MaxShoppers,
-			int(r.Throttle.Lease / time.Second), int(r.Throttle.ClaimWindow / time.Second),
-		},
-		Waiting: r.Waiting, Ready: r.Ready, Shopping: r.Shopping, AdmittedTotal: r.Admitted, JoinedTotal: r.Joined,
-		AdmittedLastMinute: r.AdmittedLastMinute(), Wait: r.Wait(r.Waiting), AsOf: r.AsOf,
-	}
-	if stock, err := s.Inventory.View(ctx, r.Event); err == nil {
-		v.Tickets = &stock.Stock
-	}
-	return v
-}
-
-func (s *Server) roomViews(ctx context.Context) ([]roomView, error) {
-	rooms, err := s.Rooms.Rooms(ctx)
-	if err != nil {
-		return nil, err
-	}
-	views := make([]roomView, 0, len(rooms))
-	for i := range rooms {
-		views = append(views, s.roomView(ctx, rooms[i]))
-	}
-	return views, nil
-}
-
-func (s *Server) adminRooms(c *gin.Context) {
-	views, err := s.roomViews(c.Request.Context())
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	private(c, http.StatusOK, gin.H{"rooms": views})
-}
-
-func (s *Server) adminRoom(c *gin.Context) {
-	event, err := id(c, "event")
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	s.answerRoom(c, event)
-}
-
-func (s *Server) answerRoom(c *gin.Context, event string) {
-	room, err := s.Rooms.Room(c.Request.Context(), event)
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	private(c, http.StatusOK, s.roomView(c.Request.Context(), room))
-}
-
-func (s *Server) adminConfigure(c *gin.Context) {
-	event, err := id(c, "event")
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	var b struct {
-		RatePerMinute *int `json:"rate_per_minute,omitempty"`
-		Burst         *int `json:"burst,omitempty"`
-		MaxShoppers   *int `json:"max_shoppers,omitempty"`
-		LeaseS        *int `json:"lease_s,omitempty"`
-		ClaimWindowS  *int `json:"claim_window_s,omitempty"`
-	}
-	if err := body(c, &b); err != nil {
-		s.fail(c, err)
-		return
-	}
-	patch := waitroom.ThrottlePatch{
-		RatePerMinute: b.RatePerMinute, Burst: b.Burst, MaxShoppers: b.MaxShoppers,
-		Lease: seconds(b.LeaseS), ClaimWindow: seconds(b.ClaimWindowS),
-	}
-	if err := patch.Validate(); err != nil {
-		s.fail(c, err)
-		return
-	}
-	if _, err := s.Rooms.Room(c.Request.Context(), event); err != nil {
-		s.fail(c, err)
-		return
-	}
-	if err := s.record(c, "room.configure", event, b); err != nil {
-		s.fail(c, err)
-		return
-	}
-	if err := s.Rooms.Configure(c.Request.Context(), event, patch); err != nil {
-		s.fail(c, err)
-		return
-	}
-	s.answerRoom(c, event)
-}
-
-// seconds bounds before it multiplies, so that no number of them overflows.
-func seconds(n *int) *time.Duration {
-	if n == nil {
-		return nil
-	}
-	const day = 24 * 60 * 60
-	d := time.Duration(max(-day, min(*n, 366*day))) * time.Second
-	return &d
-}
-
-func (s *Server) adminRoomAction(c *gin.Context) {
-	event, err := id(c, "event")
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	var b struct {
-		Message *string `json:"message"`
-		Reason  string  `json:"reason"`
-	}
-	if err := body(c, &b); err != nil {
-		s.fail(c, err)
-		return
-	}
-	ctx := c.Request.Context()
-	actions := map[string]func() error{
-		"open":    func() error { return s.Rooms.Open(ctx, event) },
-		"pause":   func() error { return s.Rooms.Pause(ctx, event) },
-		"resume":  func() error { return s.Rooms.Resume(ctx, event) },
-		"drain":   func() error { return s.Rooms.Drain(ctx, event) },
-		"close":   func() error { return s.Rooms.Close(ctx, event, b.Reason) },
-		"message": func() error { return nil }, // said below, as with any other action
-	}
-	action := c.Param("action")
-	do, ok := actions[action]
-	if !ok {
-		s.fail(c, fault.New(fault.NotFound, "rooms have no action %q; known are open, pause, resume, drain, close and message", clip(action)))
-		return
-	}
-	if b.Reason != "" && action != "close" {
-		s.fail(c, fault.New(fault.Invalid, "reason belongs to close"))
-		return
-	}
-	err = shortText("reason", b.Reason, 100)
-	if err == nil && b.Message != nil {
-		err = shortText("message", *b.Message, 500)
-	}
-	if err == nil && action == "message" && b.Message == nil {
-		err = fault.New(fault.Invalid, "message is required; an empty one takes the last one back")
-	}
-	if err == nil {
-		_, err = s.Rooms.Room(ctx, event)
-	}
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	if err := s.record(c, "room."+action, event, b); err != nil {
-		s.fail(c, err)
-		return
-	}
-	if err := do(); err != nil {
-		s.fail(c, err)
-		return
-	}
-	if b.Message != nil {
-		if err := s.Rooms.Message(ctx, event, *b.Message); err != nil {
-			s.fail(c, err)
-			return
-		}
-	}
-	s.answerRoom(c, event)
 }
 
 func (s *Server) adminOrders(c *gin.Context) {
@@ -355,16 +158,19 @@ func (s *Server) adminRefund(c *gin.Context) {
 }
 
 func (s *Server) adminAudit(c *gin.Context) {
-	if err := knownQuery(c, "limit", "cursor"); err != nil {
+	if err := knownQuery(c, "subject", "limit", "cursor"); err != nil {
 		s.fail(c, err)
 		return
 	}
 	limit, err := limitOf(c, 50, 200)
+	if err == nil {
+		err = shortText("query parameter \"subject\"", c.Query("subject"), 100)
+	}
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
-	entries, next, err := s.Audit.Entries(c.Request.Context(), c.Query("cursor"), limit)
+	entries, next, err := s.Audit.Entries(c.Request.Context(), c.Query("subject"), c.Query("cursor"), limit)
 	if err != nil {
 		s.fail(c, err)
 		return
@@ -500,7 +306,7 @@ func (h *adminHub) frame(ctx context.Context) []byte {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	now := h.s.Clock()
-	p95, failed := h.s.metrics.recent.summary(now)
+	lately := h.s.metrics.recent.summary(now, time.Minute)
 	live := struct {
 		At        time.Time  `json:"at"`
 		Rooms     []roomView `json:"rooms"`
@@ -508,7 +314,7 @@ func (h *adminHub) frame(ctx context.Context) []byte {
 		P95       int64      `json:"p95_ms"`
 		Errors    int        `json:"errors_per_minute"`
 		Reachable bool       `json:"reachable"` // the queue and the ticket store both answered
-	}{At: now, Rooms: []roomView{}, P95: p95.Milliseconds(), Errors: failed, Reachable: true}
+	}{At: now, Rooms: []roomView{}, P95: lately.p95.Milliseconds(), Errors: lately.failed, Reachable: true}
 	views, err := h.s.roomViews(ctx)
 	if err != nil {
 		live.Reachable = false

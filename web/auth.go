@@ -36,6 +36,7 @@ func (s *Server) cookieName(name string) string {
 func (s *Server) setCookie(c *gin.Context, name, value string, expires time.Time) {
 	http.SetCookie(c.Writer, &http.Cookie{ //nolint:gosec // Secure follows the scheme of the public URL
 		Name: s.cookieName(name), Value: value, Path: "/", Expires: expires,
+		MaxAge:   max(1, int(expires.Sub(s.Clock()).Seconds())), // right even where the clock is not
 		HttpOnly: true, Secure: s.secure, SameSite: http.SameSiteLaxMode,
 	})
 }
@@ -95,6 +96,15 @@ func (s *Server) visitor(c *gin.Context, event string) (string, error) {
 		}
 	}
 	return "", nil
+}
+
+// shownPass is the pass that a request carries beside whatever says who asks, ""
+// for none. It is not verified.
+func (s *Server) shownPass(c *gin.Context, event string) string {
+	if token, err := bearer(c); err == nil && token != "" {
+		return token
+	}
+	return s.cookie(c, passCookie+event)
 }
 
 // shopper demands a pass for event and returns its visitor.

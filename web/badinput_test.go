@@ -116,12 +116,19 @@ func (c *cast) rows() map[string]row {
 		},
 		"GET /v1/events/:id/availability": {path: event + "/availability"},
 
-		"POST /v1/rooms/:event/join":  {path: room + "/join", body: `{"receipt":"x"}`, need: maybeVisitor},
-		"GET /v1/rooms/:event/me":     {path: room + "/me", need: aVisitor},
-		"DELETE /v1/rooms/:event/me":  {path: room + "/me", need: aVisitor},
-		"POST /v1/rooms/:event/claim": {path: room + "/claim", body: `{}`, need: aVisitor},
-		"GET /v1/rooms/:event/ws":     {path: room + "/ws", need: maybeVisitor, socket: true},
-		"GET /v1/rooms/:event/check":  {path: room + "/check", need: aPass},
+		"POST /v1/rooms/:event/join":     {path: room + "/join", body: `{"receipt":"x"}`, need: maybeVisitor},
+		"GET /v1/rooms/:event/me":        {path: room + "/me", need: aVisitor},
+		"DELETE /v1/rooms/:event/me":     {path: room + "/me", need: aVisitor},
+		"POST /v1/rooms/:event/claim":    {path: room + "/claim", body: `{}`, need: aVisitor},
+		"GET /v1/rooms/:event/ws":        {path: room + "/ws", need: maybeVisitor, socket: true},
+		"GET /v1/rooms/:event/check":     {path: room + "/check", queries: []string{"mode=x", "mode=Redirect"}, need: aPass},
+		"GET /v1/rooms/:event/enter":     {path: room + "/enter", need: maybeVisitor},
+		"GET /v1/rooms/:event/draw":      {path: room + "/draw", need: maybeVisitor},
+		"POST /v1/rooms/:event/handover": {path: room + "/handover", body: `{}`, need: aVisitor},
+		"POST /v1/rooms/:event/appeal": {
+			path: room + "/appeal", body: `{"challenge":{"token":"x","answer":"1"}}`, need: aVisitor,
+			bodies: []bad{{`{"challenge":7}`, "challenge"}, {`{"challenge":{"token":7}}`, "challenge.token"}},
+		},
 
 		"POST /v1/events/:id/holds": {
 			path: event + "/holds", body: `{"tickets":["` + c.tickets[6] + `"]}`, need: aPass,
@@ -181,14 +188,33 @@ func (c *cast) rows() map[string]row {
 			bodies: []bad{
 				{`{"rate_per_minute":-1}`, "rate_per_minute"}, {`{"rate_per_minute":1000001}`, "rate_per_minute"}, {`{"burst":0}`, "burst"},
 				{`{"max_shoppers":1.5}`, "max_shoppers"}, {`{"lease_s":9}`, "lease"}, {`{"lease_s":9223372036854775807}`, "lease"}, {`{"claim_window_s":3601}`, "claim_window"},
-				{`{"burst":50,"lease_s":1}`, "lease"},
+				{`{"burst":50,"lease_s":1}`, "lease"}, {`{"grace_s":-1}`, "grace"}, {`{"order":"lifo"}`, "order"}, {`{"challenge":"riddle"}`, "challenge"},
+				{`{"opens_at":"soon"}`, "soon"}, {`{"opens_at":7}`, "time"}, {`{"closes_at":"1999-01-01T00:00:00Z"}`, "closes_at"},
+				{`{"public_source":"a\u0007"}`, "public_source"}, {`{"autopilot":{"min_rate_per_minute":0}}`, "min_rate"},
+				{`{"autopilot":{"target_p95_ms":1}}`, "target_p95_ms"}, {`{"autopilot":{"max_error_share":2}}`, "max_error_share"},
+				{`{"autopilot":{"max_pool_share":0}}`, "max_pool_share"}, {`{"autopilot":{"speed":1}}`, "speed"}, {`{"bypass":"yes"}`, "bypass"},
 			},
 		},
 		"POST /v1/admin/rooms/:event/:action": {
 			path: admin + "/pause", body: `{"message":"Stop"}`, need: anAdmin,
 			bodies: []bad{
-				{`{"reason":"late"}`, "reason"}, {`{"message":"` + strings.Repeat("m", 501) + `"}`, "message"}, {`{"message":"a\u0007"}`, "message"},
+				{`{"reason":"late"}`, "reason"}, {`{"cutoff":1}`, "cutoff"}, {`{"count":1}`, "count"}, {`{"public_value":"1"}`, "public_value"},
+				{`{"message":"` + strings.Repeat("m", 501) + `"}`, "message"}, {`{"message":"a\u0007"}`, "message"},
 			},
+		},
+		"POST /v1/admin/rooms/:event/invites": {
+			path: admin + "/invites", body: `{"lane":"fan","count":1,"expires_at":"2099-01-01T00:00:00Z"}`, need: anAdmin,
+			bodies: []bad{
+				{`{}`, "lane"}, {`{"lane":"suspect","count":1,"expires_at":"2099-01-01T00:00:00Z"}`, "lane"}, {`{"lane":"fan","count":1}`, "expires_at"},
+				{`{"lane":"fan","expires_at":"2099-01-01T00:00:00Z"}`, "number"}, {`{"lane":"fan","count":10001,"expires_at":"2099-01-01T00:00:00Z"}`, "number"},
+				{`{"lane":"fan","emails":["nobody"],"expires_at":"2099-01-01T00:00:00Z"}`, "emails[0]"},
+				{`{"lane":"fan","count":2,"emails":["a@b.example"],"expires_at":"2099-01-01T00:00:00Z"}`, "count"},
+			},
+		},
+		"GET /v1/admin/rooms/:event/visitors/:visitor": {path: admin + "/visitors/" + pass.NewVisitor(), need: anAdmin, spared: "ids"},
+		"POST /v1/admin/rooms/:event/visitors/:visitor": {
+			path: admin + "/visitors/" + pass.NewVisitor(), body: `{"lane":"general"}`, need: anAdmin, spared: "ids",
+			bodies: []bad{{`{}`, "lane"}, {`{"lane":"first"}`, "lane"}},
 		},
 		"GET /v1/admin/events":  {path: "/v1/admin/events", need: anAdmin, queries: times},
 		"POST /v1/admin/events": {path: "/v1/admin/events", body: newEvent, need: anAdmin, spared: "size", bodies: []bad{{``, "event"}, {`null`, "object"}, {`{}`, "problems"}}},
@@ -199,7 +225,7 @@ func (c *cast) rows() map[string]row {
 		"PUT /v1/admin/events/:id":         {path: "/v1/admin/events/" + c.event, body: `{"name":"Other"}`, need: anAdmin, bodies: []bad{{``, "nothing"}}},
 		"GET /v1/admin/orders":             {path: "/v1/admin/orders", need: anAdmin, queries: []string{"event=x", "q=%00", "cursor=x", "cursor=%27", "limit=0"}},
 		"POST /v1/admin/orders/:id/refund": {path: "/v1/admin/orders/" + c.done.Order + "/refund", body: `{"reason":"x"}`, need: anAdmin, bodies: []bad{{`{"reason":"` + strings.Repeat("r", 501) + `"}`, "reason"}}},
-		"GET /v1/admin/audit":              {path: "/v1/admin/audit", need: anAdmin, queries: []string{"cursor=%00", "cursor=~", "limit=201"}},
+		"GET /v1/admin/audit":              {path: "/v1/admin/audit", need: anAdmin, queries: []string{"cursor=%00", "cursor=~", "limit=201", "subject=%00"}},
 		"GET /v1/admin/live":               {path: "/v1/admin/live", need: anAdmin, socket: true},
 	}
 }

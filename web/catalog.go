@@ -402,8 +402,10 @@ func roomOf(e catalog.Event, r catalog.RoomSettings) waitroom.Settings {
 		OpensAt: at(r.OpensAt), LobbyOpensAt: at(r.LobbyOpensAt), ClosesAt: at(r.ClosesAt),
 		Throttle: waitroom.Throttle{
 			RatePerMinute: r.RatePerMinute, Burst: r.Burst, MaxShoppers: r.MaxShoppers,
-			Lease: r.Lease, ClaimWindow: r.ClaimWindow,
+			Lease: r.Lease, ClaimWindow: r.ClaimWindow, Grace: r.Grace,
 		},
+		Order: waitroom.Order(r.Order), InviteOnly: r.InviteOnly, Challenge: waitroom.Challenge(r.Challenge),
+		Draw: waitroom.Draw{PublicSource: r.PublicSource},
 	}
 }
 

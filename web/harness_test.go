@@ -205,7 +205,7 @@ func (s *stage) newEvent(name, status string) string {
 	s.t.Helper()
 	var created struct{ ID string }
 	s.post("/v1/admin/events", fmt.Sprintf(stageEvent, name, status), asOperator).ok(201, &created)
-	must(s.t, s.rooms.ShopOK(s.t.Context(), created.ID, -1)) // not only at the next heartbeat
+	must(s.t, s.rooms.ShopOK(s.t.Context(), created.ID, -1, -1, 0)) // not only at the next heartbeat
 	return created.ID
 }
 
@@ -232,7 +232,7 @@ func (s *stage) heartbeat(ctx context.Context) error {
 		events, _ := s.events(ctx) // none while it ends
 		for _, event := range events {
 			if v, err := s.inventory.View(ctx, event); err == nil {
-				_ = s.rooms.ShopOK(ctx, event, v.Stock.Left()) // the next beat is near
+				_ = s.rooms.ShopOK(ctx, event, v.Stock.Available, v.Stock.Held, 6) // the next beat is near
 			}
 		}
 	}

@@ -278,7 +278,7 @@ func (h *Hub) serve(c *gin.Context, event, visitor string, originOK bool) error 
 		code = closeOrigin
 	} else if visitor != "" {
 		var err error
-		v, err = h.rooms.LookUp(c.Request.Context(), event, visitor)
+		v, err = h.rooms.Present(c.Request.Context(), event, visitor)
 		switch {
 		case fault.Is(err, fault.UnknownVisitor):
 			code = closeUnknown
@@ -362,7 +362,7 @@ func (h *Hub) introduce(p *peer, event string) {
 	var v waitroom.Visitor
 	if err == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), h.o.auth)
-		v, err = h.rooms.LookUp(ctx, event, visitor)
+		v, err = h.rooms.Present(ctx, event, visitor)
 		cancel()
 	}
 	if !p.closed.Load() {

@@ -168,7 +168,7 @@ func (c *crowd) tidy() {
 		g.lined = g.v.State == waitroom.Waiting && c.guests[g.v.ID] == g
 		return !g.lined
 	})
-	slices.SortFunc(c.line, func(a, b *guest) int { return cmp.Compare(a.v.Place, b.v.Place) })
+	slices.SortFunc(c.line, func(a, b *guest) int { return cmp.Compare(a.v.Score, b.v.Score) })
 }
 
 // question is what the next tick asks the store.
@@ -191,7 +191,7 @@ func (c *crowd) question(o hubOptions) (q waitroom.Query, who []*guest) {
 	if c.sight != nil {
 		// Whose turn should have come, and whose turn should be over.
 		for _, g := range c.line {
-			if g.v.Place > c.sight.room.Cursor || len(who) >= o.lookups {
+			if g.v.Score > c.sight.room.Served || len(who) >= o.lookups {
 				break
 			}
 			take(g)
@@ -213,11 +213,11 @@ func (c *crowd) question(o hubOptions) (q waitroom.Query, who []*guest) {
 		q.Front = o.front
 	}
 	if c.vague {
-		q.Places = spread(c.line, o.samples)
+		q.Scores = spread(c.line, o.samples)
 		return q, who
 	}
 	behind := sort.Search(len(c.line), func(i int) bool { return c.line[i].v.Ahead >= o.front-o.front/10 })
-	q.Places = sample(c.line[min(behind, len(c.line)-1):], o.samples)
+	q.Scores = sample(c.line[min(behind, len(c.line)-1):], o.samples)
 	return q, who
 }
 
@@ -230,7 +230,7 @@ func spread(line []*guest, n int) []int64 {
 		if n > 1 {
 			at = i * (len(line) - 1) / (n - 1)
 		}
-		places[i] = line[at].v.Place
+		places[i] = line[at].v.Score
 	}
 	return places
 }
@@ -250,10 +250,10 @@ func sample(line []*guest, n int) []int64 {
 		if at >= len(line)-1 {
 			break
 		}
-		places = append(places, line[at].v.Place)
+		places = append(places, line[at].v.Score)
 		at++
 	}
-	return append(places, line[len(line)-1].v.Place)
+	return append(places, line[len(line)-1].v.Score)
 }
 
 // positions finds the number ahead of places from a survey: exactly at the
@@ -270,13 +270,10 @@ func newPositions(q waitroom.Query, s waitroom.Survey) positions {
 	if n := len(s.Front); n > 0 {
 		p.places, p.ahead = append(p.places, s.Front[n-1]), append(p.ahead, n-1)
 	}
-	for i, place := range q.Places {
+	for i, place := range q.Scores {
 		if n := len(p.places); n == 0 || place > p.places[n-1] {
 			p.places, p.ahead = append(p.places, place), append(p.ahead, s.Ahead[i])
 		}
-	}
-	if n := len(p.places); n == 0 || s.Room.Next >= p.places[n-1] { // the end of the line
-		p.places, p.ahead = append(p.places, s.Room.Next+1), append(p.ahead, s.Room.Waiting)
 	}
 	return p
 }
@@ -288,10 +285,12 @@ func (p *positions) before(place int64) int {
 	}
 	i, exact := slices.BinarySearch(p.places, place)
 	switch {
+	case len(p.places) == 0:
+		return notKnown
 	case exact || i == 0:
 		return p.ahead[min(i, len(p.ahead)-1)]
 	case i == len(p.places):
-		return p.ahead[i-1]
+		return notKnown // stands behind all who were asked for
 	}
 	from, to := p.places[i-1], p.places[i]
 	return p.ahead[i-1] + int(int64(p.ahead[i]-p.ahead[i-1])*(place-from)/(to-from))
@@ -354,8 +353,8 @@ func (h *Hub) tick(ctx context.Context, c *crowd) error {
 		}
 		// The number told never goes up, though who comes back with a receipt
 		// stands before us again.
-		g.v.Ahead = min(g.v.Ahead, at.before(g.v.Place))
-		if g.v.Place <= s.room.Cursor && g.looked != c.ticks {
+		g.v.Ahead = min(g.v.Ahead, at.before(g.v.Score))
+		if g.v.Score <= s.room.Served && g.looked != c.ticks {
 			c.ask(g)
 		}
 	}
@@ -454,10 +453,11 @@ func (h *Hub) lost(event string, missing []*guest) []waitroom.JoinRequest {
 		switch g.v.State {
 		case waitroom.Waiting, waitroom.Ready, waitroom.Shopping:
 			if r.Receipt = g.v.Receipt; r.Receipt == "" {
-				r.Receipt = h.keys.SignReceipt(pass.Receipt{Visitor: g.v.ID, Event: event, Place: g.v.Place, Epoch: g.v.Epoch})
+				r.Receipt = h.keys.SignReceipt(pass.Receipt{Visitor: g.v.ID, Event: event, Place: g.v.Place, Lane: int(g.v.Lane), Epoch: g.v.Epoch})
 			}
 			back = append(back, r)
 		case waitroom.InLobby:
+			r.Receipt = h.keys.SignReceipt(pass.Receipt{Visitor: g.v.ID, Event: event, Lane: int(g.v.Lane), Index: g.v.Index, Epoch: g.v.Epoch})
 			back = append(back, r)
 		default:
 			for p := g.peers; p != nil; p = p.sibling {

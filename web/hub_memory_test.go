@@ -123,7 +123,7 @@ func BenchmarkPositions(b *testing.B) {
 		s.Front = append(s.Front, int64(i+1))
 	}
 	for i := range 64 {
-		q.Places = append(q.Places, int64(2000+i*1500))
+		q.Scores = append(q.Scores, int64(2000+i*1500))
 		s.Ahead = append(s.Ahead, 2000+i*1500-1)
 	}
 	b.ReportAllocs()

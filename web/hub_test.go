@@ -124,7 +124,7 @@ func (h *hall) join() waitroom.Joined {
 // shopOpens lets the shop be well, and ticks the room until nobody is admitted.
 func (h *hall) shopOpens() {
 	h.t.Helper()
-	if err := h.rooms.ShopOK(context.Background(), testEvent, -1); err != nil {
+	if err := h.rooms.ShopOK(context.Background(), testEvent, -1, -1, 0); err != nil {
 		h.t.Fatal(err)
 	}
 	if err := h.rooms.TickAll(context.Background()); err != nil {
@@ -248,7 +248,7 @@ func TestHubTellsTheLobbyItsPlaces(t *testing.T) {
 	var clients []*client
 	for range 10 {
 		c := h.connect(h.join().Visitor)
-		if me := c.next(); me.State != waitroom.InLobby || me.Place != nil || me.Receipt != nil {
+		if me := c.next(); me.State != waitroom.InLobby || me.Place != nil || me.Receipt == nil || me.Index == nil {
 			t.Errorf("in the lobby: %+v", me)
 		}
 		clients = append(clients, c)
@@ -560,7 +560,7 @@ func TestHubNeverTellsAHigherNumber(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.until("nobody ahead", func(me waitroom.Me) bool { return *me.Ahead == 0 })
-	receipt := h.keys.SignReceipt(pass.Receipt{Visitor: pass.NewVisitor(), Event: testEvent, Place: 1, Epoch: 1})
+	receipt := h.keys.SignReceipt(pass.Receipt{Visitor: pass.NewVisitor(), Event: testEvent, Place: 1, Epoch: 1, Lane: 4})
 	if back, err := h.rooms.Join(t.Context(), waitroom.JoinRequest{Event: testEvent, Receipt: receipt}); err != nil || *back.Place != 1 {
 		t.Fatalf("%+v, %v", back, err)
 	}

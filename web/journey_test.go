@@ -297,12 +297,14 @@ func TestOperatorSteersTheRoom(t *testing.T) {
 
 	s.get("/v1/admin/rooms", asOperator).ok(200, nil)
 	var log struct {
-		Entries []struct{ Action string }
+		Entries []struct{ Actor, Action string }
 	}
 	s.get("/v1/admin/audit", asOperator).ok(200, &log)
 	var actions []string
 	for _, e := range log.Entries {
-		actions = append(actions, e.Action)
+		if e.Actor == "admin" { // not what the room did by itself
+			actions = append(actions, e.Action)
+		}
 	}
 	slices.Reverse(actions)
 	want := []string{
@@ -315,9 +317,10 @@ func TestOperatorSteersTheRoom(t *testing.T) {
 	var page struct {
 		Next *string `json:"next_cursor"`
 	}
+	all := len(log.Entries)
 	s.get("/v1/admin/audit?limit=4", asOperator).ok(200, &page)
 	s.get("/v1/admin/audit?limit=200&cursor="+*page.Next, asOperator).ok(200, &log)
-	if len(log.Entries) != len(want)-4 {
+	if len(log.Entries) < all-4 { // the room may have done something meanwhile
 		t.Errorf("the second page has %d entries", len(log.Entries))
 	}
 }

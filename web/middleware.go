@@ -15,6 +15,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"onsale/internal/fault"
+	"onsale/waitroom"
 )
 
 const requestIDKey = "request_id"
@@ -173,6 +174,7 @@ type recent struct {
 
 type recentSlot struct {
 	second  int64
+	total   int
 	errors  int
 	latency [20]int // bucket n: below 2^n ms
 }
@@ -189,34 +191,54 @@ func (r *recent) record(at time.Time, took time.Duration, failed bool) {
 		n++
 	}
 	slot.latency[n]++
+	slot.total++
 	if failed {
 		slot.errors++
 	}
 }
 
-// summary returns the 95th percentile of the last minute's latencies, rounded
-// up to a power of two ms, and the failed requests in it.
-func (r *recent) summary(now time.Time) (p95 time.Duration, failed int) {
+// lately is what recent sums up.
+type lately struct {
+	total, failed int
+	p95           time.Duration // rounded up to a power of two ms
+}
+
+// summary sums up the last window, of at most a minute.
+func (r *recent) summary(now time.Time, window time.Duration) (sum lately) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	var all [20]int
-	total := 0
 	for i := range r.slots {
-		if now.Unix()-r.slots[i].second >= int64(len(r.slots)) {
+		if now.Unix()-r.slots[i].second >= int64(window/time.Second) {
 			continue
 		}
-		failed += r.slots[i].errors
+		sum.failed += r.slots[i].errors
+		sum.total += r.slots[i].total
 		for n, count := range r.slots[i].latency {
 			all[n] += count
-			total += count
 		}
 	}
 	seen := 0
 	for n, count := range all {
 		seen += count
-		if total > 0 && seen*100 >= total*95 {
-			return time.Millisecond << n, failed
+		if sum.total > 0 && seen*100 >= sum.total*95 {
+			sum.p95 = time.Millisecond << n
+			break
 		}
 	}
-	return 0, failed
+	return sum
+}
+
+// healthWindow is what the shop's health is judged by.
+const healthWindow = 20 * time.Second
+
+// Health is how the requests to this node fared lately. The share of the
+// database's connections is for the owner of the pool to add.
+func (s *Server) Health() waitroom.Health {
+	l := s.metrics.recent.summary(s.Clock(), healthWindow)
+	h := waitroom.Health{Requests: l.total, P95: l.p95}
+	if l.total > 0 {
+		h.ErrorShare = float64(l.failed) / float64(l.total)
+	}
+	return h
 }

@@ -2,8 +2,6 @@ package web
 
 import (
 	"net/http"
-	"net/url"
-	"strings"
 
 	"github.com/gin-gonic/gin"
 
@@ -21,6 +19,10 @@ func (s *Server) roomRoutes(r *gin.Engine) {
 	g.POST("/claim", s.claimTurn)
 	g.GET("/ws", s.roomSocket)
 	g.GET("/check", s.checkPass)
+	g.GET("/draw", s.drawProof)
+	g.POST("/handover", s.handOver)
+	g.POST("/appeal", s.appeal)
+	g.GET("/enter", s.enterSite)
 }
 
 // jwks publishes the public keys with which anyone can verify a pass.
@@ -36,7 +38,12 @@ func (s *Server) joinRoom(c *gin.Context) {
 		return
 	}
 	var in struct {
-		Receipt string `json:"receipt"`
+		Receipt   string          `json:"receipt"`
+		Handover  string          `json:"handover"`
+		Invite    string          `json:"invite"`
+		Email     string          `json:"email"`
+		UserToken string          `json:"user_token"`
+		Challenge waitroom.Answer `json:"challenge"`
 	}
 	if err := body(c, &in); err != nil {
 		s.fail(c, err)
@@ -48,7 +55,8 @@ func (s *Server) joinRoom(c *gin.Context) {
 		return
 	}
 	joined, err := s.Rooms.Join(c.Request.Context(), waitroom.JoinRequest{
-		Event: event, Visitor: visitor, Receipt: in.Receipt, Address: c.ClientIP(),
+		Event: event, Visitor: visitor, Receipt: in.Receipt, Pass: s.shownPass(c, event), Handover: in.Handover,
+		Invite: in.Invite, Email: in.Email, UserToken: in.UserToken, Challenge: in.Challenge, Address: c.ClientIP(),
 	})
 	if err != nil {
 		s.fail(c, err)
@@ -62,34 +70,41 @@ func (s *Server) joinRoom(c *gin.Context) {
 	c.JSON(http.StatusOK, joined)
 }
 
-// asVisitor runs do for the visitor who is asking and renders their Me.
-func (s *Server) asVisitor(c *gin.Context, do func(event, visitor string) (waitroom.Me, error)) {
+// forVisitor runs do for the visitor who is asking.
+func (s *Server) forVisitor(c *gin.Context, do func(event, visitor string) error) {
 	event, err := id(c, "event")
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
 	visitor, err := s.visitor(c, event)
+	if err == nil && visitor == "" {
+		err = fault.New(fault.UnknownVisitor, "no visitor token was sent; join the waiting room first")
+	}
+	if err == nil {
+		err = do(event, visitor)
+	}
 	if err != nil {
 		s.fail(c, err)
-		return
 	}
-	if visitor == "" {
-		s.fail(c, fault.New(fault.UnknownVisitor, "no visitor token was sent; join the waiting room first"))
-		return
-	}
-	me, err := do(event, visitor)
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	s.passCookie(c, event, &me)
-	c.Header("Cache-Control", "no-store")
-	if c.Request.Method == http.MethodDelete {
-		c.Status(http.StatusNoContent)
-		return
-	}
-	c.JSON(http.StatusOK, me)
+}
+
+// asVisitor runs do for the visitor who is asking and renders their Me.
+func (s *Server) asVisitor(c *gin.Context, do func(event, visitor string) (waitroom.Me, error)) {
+	s.forVisitor(c, func(event, visitor string) error {
+		me, err := do(event, visitor)
+		if err != nil {
+			return err
+		}
+		s.passCookie(c, event, &me)
+		c.Header("Cache-Control", "no-store")
+		if c.Request.Method == http.MethodDelete {
+			c.Status(http.StatusNoContent)
+			return nil
+		}
+		c.JSON(http.StatusOK, me)
+		return nil
+	})
 }
 
 func (s *Server) getMe(c *gin.Context) {
@@ -111,6 +126,69 @@ func (s *Server) claimTurn(c *gin.Context) {
 	}
 	s.asVisitor(c, func(event, visitor string) (waitroom.Me, error) {
 		return s.Rooms.Claim(c.Request.Context(), event, visitor)
+	})
+}
+
+// drawProof tells what is public of a room's draw by now, and where the draw puts
+// the visitor who asks.
+func (s *Server) drawProof(c *gin.Context) {
+	event, err := id(c, "event")
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	visitor, err := s.visitor(c, event)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	ctx := c.Request.Context()
+	room, err := s.Rooms.Room(ctx, event)
+	if err == nil && room.Order != waitroom.DrawOrder {
+		err = fault.New(fault.NotFound, "this room draws no places; its order is %s", room.Order)
+	}
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	proof := room.Proof()
+	if visitor != "" {
+		if v, err := s.Rooms.LookUp(ctx, event, visitor); err == nil {
+			proof.You = room.Drawn(&v)
+		}
+	}
+	c.Header("Cache-Control", "no-store")
+	c.JSON(http.StatusOK, proof)
+}
+
+// handOver makes a code with which another device becomes the same visitor.
+func (s *Server) handOver(c *gin.Context) {
+	s.forVisitor(c, func(event, visitor string) error {
+		if err := body(c, &struct{}{}); err != nil {
+			return err
+		}
+		h, err := s.Rooms.HandOver(c.Request.Context(), event, visitor)
+		if err != nil {
+			return err
+		}
+		private(c, http.StatusCreated, gin.H{
+			"code": h.Code, "url": s.queueURL(event) + "#handover=" + h.Code, "expires_at": h.Expires.UTC(),
+		})
+		return nil
+	})
+}
+
+// appeal lets somebody out of the suspect lane.
+func (s *Server) appeal(c *gin.Context) {
+	var in struct {
+		Challenge waitroom.Answer `json:"challenge"`
+	}
+	if err := body(c, &in); err != nil {
+		s.fail(c, err)
+		return
+	}
+	s.asVisitor(c, func(event, visitor string) (waitroom.Me, error) {
+		return s.Rooms.Appeal(c.Request.Context(), event, visitor, in.Challenge)
 	})
 }
 
@@ -147,63 +225,4 @@ func (s *Server) roomSocket(c *gin.Context) {
 	if err := s.hub.serve(c, event, visitor, originOK); err != nil {
 		s.fail(c, err)
 	}
-}
-
-// checkPass answers a proxy that asks whether a request may go through to a
-// protected site: 204, or 401 with the way to the line.
-func (s *Server) checkPass(c *gin.Context) {
-	event, err := id(c, "event")
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	c.Header("Cache-Control", "no-store")
-	visitor, err := s.shopper(c, event)
-	if err == nil {
-		v, lookup := s.Rooms.LookUp(c.Request.Context(), event, visitor)
-		switch {
-		case fault.Is(lookup, fault.Unavailable):
-			// The pass itself is good; an outage of the room must not lock out
-			// those it has let in.
-		case lookup != nil:
-			err = lookup
-		case v.State != waitroom.Shopping:
-			err = fault.New(fault.PassLapsed, "the turn of this pass is over")
-		}
-	}
-	if err == nil {
-		c.Status(http.StatusNoContent)
-		return
-	}
-	if fault.Is(err, fault.NotFound) {
-		s.fail(c, err)
-		return
-	}
-	location := s.queueURL(event)
-	if back := s.returnURL(c); back != "" {
-		location += "?return=" + url.QueryEscape(back)
-	}
-	c.Header("Location", location)
-	f := fault.Wrap(err, fault.PassRequired, "this site is entered through its waiting room").With("queue", location)
-	s.fail(c, f)
-}
-
-// returnURL is where a checked request wanted to go, as the proxy tells it, if
-// that is an origin of ours.
-func (s *Server) returnURL(c *gin.Context) string {
-	to := c.Query("return")
-	if to == "" {
-		to = c.GetHeader("X-Original-URL")
-	}
-	if to == "" && c.GetHeader("X-Forwarded-Host") != "" {
-		to = c.GetHeader("X-Forwarded-Proto") + "://" + c.GetHeader("X-Forwarded-Host") + c.GetHeader("X-Forwarded-Uri")
-	}
-	if to == "" || len(to) > 2048 || strings.ContainsAny(to, "\\\r\n\t") {
-		return ""
-	}
-	u, err := s.PublicURL.Parse(to) // a path is one of ours
-	if err != nil || u.User != nil || u.Scheme != "http" && u.Scheme != "https" || !s.origins[origin(u)] {
-		return ""
-	}
-	return u.String()
 }

@@ -26,11 +26,12 @@ import (
 
 // entrance is a whole server in the waiting room's role, without a shop.
 type entrance struct {
-	t     testing.TB
-	url   string
-	rooms *waitroom.Service
-	keys  *pass.KeySet
-	redis *miniredis.Miniredis
+	t      testing.TB
+	url    string
+	rooms  *waitroom.Service
+	keys   *pass.KeySet
+	redis  *miniredis.Miniredis
+	server *Server
 }
 
 func newEntrance(t testing.TB, options waitroom.Options) *entrance {
@@ -60,6 +61,7 @@ func newEntrance(t testing.TB, options waitroom.Options) *entrance {
 	if err != nil {
 		t.Fatal(err)
 	}
+	e.server = s
 	server := httptest.NewServer(s.Handler())
 	e.url = server.URL
 	ctx, cancel := context.WithCancel(context.Background())
@@ -133,7 +135,7 @@ const roomPath = "/v1/rooms/" + testEvent
 
 func (e *entrance) open() {
 	e.t.Helper()
-	if err := e.rooms.ShopOK(context.Background(), testEvent, -1); err != nil {
+	if err := e.rooms.ShopOK(context.Background(), testEvent, -1, -1, 0); err != nil {
 		e.t.Fatal(err)
 	}
 	if err := e.rooms.TickAll(context.Background()); err != nil {

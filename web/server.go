@@ -81,7 +81,8 @@ type Server struct {
 	metrics  *metrics
 	requests *requestIDs
 	origins  map[string]bool
-	secure   bool // cookies only over TLS
+	returns  map[string]bool // the same, as returnTo compares them
+	secure   bool            // cookies only over TLS
 
 	crossOrigin *http.CrossOriginProtection
 }
@@ -109,6 +110,7 @@ func New(d Deps) (*Server, error) {
 	for _, o := range d.AllowedOrigins {
 		s.origins[strings.TrimSuffix(o, "/")] = true
 	}
+	s.returns = returnOrigins(s.origins)
 	s.crossOrigin = http.NewCrossOriginProtection()
 	for o := range s.origins {
 		if err := s.crossOrigin.AddTrustedOrigin(o); err != nil {

@@ -277,8 +277,3 @@ select id, ordinal, section, row_name, seat_name, type, tier, price_amount, curr
 	}
 	return page, nil
 }
-
-func isForeignKey(err error) bool {
-	e, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && e.Code == "23503"
-}

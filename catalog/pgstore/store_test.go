@@ -85,10 +85,6 @@ func TestCreatedEventReadsBack(t *testing.T) {
 	if len(got.Tiers) != 3 || got.Tiers[0].Name != "Front" || got.Tiers[1].Total != 4 || got.Tiers[2].Price != (catalog.Money{Amount: 2000, Currency: "EUR"}) {
 		t.Errorf("tiers are %+v", got.Tiers)
 	}
-	room, err := store.Room(ctx, created.ID)
-	if err != nil || room != catalog.DefaultRoom() {
-		t.Errorf("its room is %+v, %v", room, err)
-	}
 }
 
 // TestLayoutSurvivesTheDatabase composes houses, stores them and expects the
@@ -325,10 +321,8 @@ func TestUnknownAndBrokenInput(t *testing.T) {
 		_, _, err3 := store.PlanView(ctx, id)
 		_, err4 := store.Tickets(ctx, catalog.TicketQuery{Event: id})
 		_, err5 := store.UpdateEvent(ctx, id, catalog.EventPatch{Name: &name})
-		_, err6 := store.Room(ctx, id)
-		err7 := store.SetRoom(ctx, id, catalog.DefaultRoom())
-		_, _, err8 := store.TicketEvent(ctx, id)
-		for i, err := range []error{err1, err2, err3, err4, err5, err6, err7, err8} {
+		_, _, err6 := store.TicketEvent(ctx, id)
+		for i, err := range []error{err1, err2, err3, err4, err5, err6} {
 			if !fault.Is(err, fault.NotFound) {
 				t.Errorf("id %.40q, call %d: %v, want fault.NotFound", id, i+1, err)
 			}
@@ -533,43 +527,36 @@ func TestStadiumImports(t *testing.T) {
 	}
 }
 
+// The row that a room is seeded from says what the event document said.
 func TestRoomSettings(t *testing.T) {
 	t.Parallel()
-	store, _ := newStore(t)
+	store, db := newStore(t)
 	ctx := t.Context()
-	e, err := store.CreateEvent(ctx, hall(t, "Evening", spring))
+	opens := time.Date(2027, 1, 1, 10, 0, 0, 0, time.UTC)
+	h := hall(t, "Evening", spring)
+	h.Room = catalog.RoomSettings{
+		State: "scheduled", Message: "m", OpensAt: &opens, RatePerMinute: 7, Burst: 2, MaxShoppers: 3,
+		Lease: time.Minute, ClaimWindow: 5 * time.Second, Grace: 9 * time.Second,
+		Order: "draw", InviteOnly: true, Challenge: "pow", PublicSource: "a beacon",
+	}
+	e, err := store.CreateEvent(ctx, h)
 	if err != nil {
 		t.Fatal(err)
 	}
-	opens := time.Date(2027, 1, 1, 10, 0, 0, 0, time.UTC)
-	want := catalog.RoomSettings{
-		State: "scheduled", Reason: "r", Message: "m", OpensAt: &opens, RatePerMinute: 0, Burst: 1, MaxShoppers: 0,
-		Lease: time.Minute, ClaimWindow: 5 * time.Second,
-	}
-	if err := store.SetRoom(ctx, e.ID, want); err != nil {
-		t.Fatal(err)
-	}
-	got, err := store.Room(ctx, e.ID)
-	if err != nil || got.OpensAt == nil || !got.OpensAt.Equal(opens) {
+	var got catalog.RoomSettings
+	var lease, window, grace int
+	err = db.QueryRow(ctx, `
+		select state, message, rate_per_minute, burst, max_shoppers, lease_s, claim_window_s, grace_s,
+		       queue_order, invite_only, challenge, public_source, opens_at from rooms where event_id = $1`, e.ID).
+		Scan(&got.State, &got.Message, &got.RatePerMinute, &got.Burst, &got.MaxShoppers, &lease, &window, &grace,
+			&got.Order, &got.InviteOnly, &got.Challenge, &got.PublicSource, &got.OpensAt)
+	if err != nil || !got.OpensAt.Equal(opens) {
 		t.Fatalf("got %+v, %v", got, err)
 	}
-	got.OpensAt = want.OpensAt
-	if got != want {
-		t.Errorf("got %+v, want %+v", got, want)
-	}
-	if all, err := store.Rooms(ctx); err != nil || len(all) != 1 || all[e.ID].Message != "m" {
-		t.Errorf("all rooms are %+v, %v", all, err)
-	}
-	want.State = "closed"
-	if err := store.SetRoom(ctx, e.ID, want); err != nil {
-		t.Fatal(err)
-	}
-	if all, err := store.Rooms(ctx); err != nil || len(all) != 0 {
-		t.Errorf("a closed room is still ticked: %+v, %v", all, err)
-	}
-	want.Burst = 0
-	if err := store.SetRoom(ctx, e.ID, want); !fault.Is(err, fault.Invalid) {
-		t.Errorf("a burst of 0: %v", err)
+	got.OpensAt = h.Room.OpensAt
+	got.Lease, got.ClaimWindow, got.Grace = time.Duration(lease)*time.Second, time.Duration(window)*time.Second, time.Duration(grace)*time.Second
+	if got != h.Room {
+		t.Errorf("got %+v, want %+v", got, h.Room)
 	}
 }
 
@@ -718,7 +705,7 @@ func TestMigrateFromManyNodesAtOnce(t *testing.T) {
 	err = pool.QueryRow(ctx, `
 select (select count(*) from goose_db_version where version_id > 0), (select count(*) from river_migration), (select count(*) from river_job)`).
 		Scan(&applied, &versions, &jobs)
-	if err != nil || applied != 2 || versions != 8 {
+	if err != nil || applied != 3 || versions != 8 {
 		t.Errorf("%d migrations were recorded, %d of the job queue, %v", applied, versions, err)
 	}
 }

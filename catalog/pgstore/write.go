@@ -210,7 +210,7 @@ values (@id::uuid, @event::uuid, @name, @type, @color, @amount, @position, @tick
 			"amount": t.Price.Amount, "position": i, "tickets": t.Total,
 		})
 	}
-	batch.Queue(upsertRoom, roomArgs(l.Event, room))
+	batch.Queue(insertRoom, roomArgs(l.Event, room))
 	return translate(ctx, tx.SendBatch(ctx, batch).Close())
 }
 

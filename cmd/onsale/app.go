@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -26,6 +27,7 @@ import (
 	checkoutredis "onsale/checkout/redisstore"
 	"onsale/config"
 	"onsale/internal/audit"
+	"onsale/internal/identity"
 	"onsale/waitroom"
 	"onsale/waitroom/pass"
 	waitroompg "onsale/waitroom/pgstore"
@@ -49,6 +51,7 @@ type App struct {
 	db        *pgxpool.Pool // nil in a waitroom node without a database
 	replica   *pgxpool.Pool // nil: reads go to db
 	rooms     *waitroom.Service
+	catalog   *catalog.Cache      // nil in the waitroom role
 	inventory *checkout.Inventory // nil in the waitroom role
 	jobs      *checkoutpg.Jobs    // nil unless this node is a worker
 	server    *web.Server
@@ -100,9 +103,17 @@ func newApp(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *App, e
 			return nil, fmt.Errorf("database_read_url: %w", err)
 		}
 	}
+	var known waitroom.Identity
+	if cfg.Identity.Issuer != "" {
+		known = identity.New(cfg.Identity.Issuer, cfg.Identity.Audience, cfg.Identity.JWKSURL)
+	}
 	a.rooms, err = waitroom.New(waitroom.Deps{
-		Store: waitroomredis.New(a.rdb), Archive: archive, Keys: keys, Now: time.Now, Logger: log, Registerer: registry,
-		Options: waitroom.Options{Tick: cfg.Waitroom.Tick, JoinsPerMinute: cfg.Waitroom.JoinsPerAddressPerMinute},
+		Store:   waitroomredis.New(a.rdb).WithOptions(waitroomredis.Options{AwayAfter: orNever(cfg.Waitroom.AwayAfter)}),
+		Archive: archive, Keys: keys, Identity: known, Now: time.Now, Logger: log, Registerer: registry,
+		Options: waitroom.Options{
+			Tick: cfg.Waitroom.Tick, JoinsPerMinute: cfg.Waitroom.JoinsPerAddressPerMinute, Suspicious: cfg.Waitroom.SuspectsPerMinute,
+			ChallengeBits: cfg.Waitroom.ChallengeBits, ReturnWindow: orNever(cfg.Waitroom.ReturnWindow), SignIn: cfg.Identity.Required,
+		},
 	})
 	if err != nil {
 		return nil, err
@@ -134,6 +145,15 @@ func newApp(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *App, e
 	return a, nil
 }
 
+// orNever turns the 0 of a setting into what packages take for never: to them, 0
+// is the default.
+func orNever(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
+}
+
 // addShop wires catalog, holds, orders and payments, and the jobs of a worker.
 func (a *App) addShop(deps *web.Deps, registry *prometheus.Registry, isWorker bool) error {
 	if a.db == nil {
@@ -145,6 +165,7 @@ func (a *App) addShop(deps *web.Deps, registry *prometheus.Registry, isWorker bo
 	if err != nil {
 		return err
 	}
+	a.catalog = events
 	a.inventory, err = checkout.NewInventory(holds, orders, events, time.Now, a.log, registry)
 	if err != nil {
 		return err
@@ -179,7 +200,7 @@ func (a *App) addShop(deps *web.Deps, registry *prometheus.Registry, isWorker bo
 func eventDefaults(cfg config.Config) catalog.Defaults {
 	room := catalog.DefaultRoom()
 	room.RatePerMinute, room.Burst, room.MaxShoppers = cfg.Waitroom.RatePerMinute, cfg.Waitroom.Burst, cfg.Waitroom.MaxShoppers
-	room.Lease, room.ClaimWindow = cfg.Waitroom.Lease, cfg.Waitroom.ClaimWindow
+	room.Lease, room.ClaimWindow, room.Grace = cfg.Waitroom.Lease, cfg.Waitroom.ClaimWindow, cfg.Waitroom.Grace
 	return catalog.Defaults{Room: room, MaxPerBuyer: cfg.Checkout.MaxPerBuyer}
 }
 
@@ -261,10 +282,12 @@ func (a *App) events(ctx context.Context) ([]string, error) {
 }
 
 // heartbeat tells every room each second whether its shop can sell, and how
-// much there is left. A room that hears nothing stops admitting.
+// much there is left. A room that hears nothing stops admitting. It also says how
+// the shop feels here, and lets the autopilots follow how all of it does.
 func (a *App) heartbeat(ctx context.Context) error {
 	beat := time.NewTicker(heartbeatEvery)
 	defer beat.Stop()
+	node := rand.Text()[:12]
 	wasWell := true
 	for {
 		select {
@@ -275,24 +298,44 @@ func (a *App) heartbeat(ctx context.Context) error {
 		ping, cancel := context.WithTimeout(ctx, heartbeatWait)
 		err := a.db.Ping(ping)
 		cancel()
-		if well := err == nil; well != wasWell && ctx.Err() == nil {
-			wasWell = well
-			a.log.WarnContext(ctx, "the ticket store changed its state; rooms follow", slog.Bool("reachable", well), slog.Any("error", err))
-		}
 		events, lerr := a.events(ctx)
 		if lerr != nil {
 			continue // Redis is away: there is nobody to tell
+		}
+		health := a.server.Health()
+		health.PoolShare = float64(a.db.Stat().AcquiredConns()) / float64(a.db.Stat().MaxConns())
+		whole, serr := a.rooms.Steer(ctx, node, health)
+		if err == nil && serr == nil {
+			if why, critical := whole.Critical(); critical {
+				err = errors.New(why) //nolint:err113 // for the log
+			}
+		}
+		if well := err == nil; well != wasWell && ctx.Err() == nil {
+			wasWell = well
+			a.log.WarnContext(ctx, "the shop changed its state; rooms follow", slog.Bool("well", well), slog.Any("error", err))
 		}
 		for _, event := range events {
 			if err != nil {
 				_ = a.rooms.ShopDown(ctx, event) // the grace time ends it anyway
 				continue
 			}
-			if v, err := a.inventory.View(ctx, event); err == nil {
-				_ = a.rooms.ShopOK(ctx, event, v.Stock.Left()) // the next beat is a second away
-			}
+			a.reportStock(ctx, event)
 		}
 	}
+}
+
+// reportStock tells a room what its shop has left. What fails is said again with
+// the next beat, a second later.
+func (a *App) reportStock(ctx context.Context, event string) {
+	v, err := a.inventory.View(ctx, event)
+	if err != nil {
+		return
+	}
+	perBuyer := 0
+	if e, err := a.catalog.Event(ctx, event); err == nil {
+		perBuyer = e.MaxPerBuyer
+	}
+	_ = a.rooms.ShopOK(ctx, event, v.Stock.Available, v.Stock.Held, perBuyer)
 }
 
 // runJobs works off the durable jobs, and waits for Postgres where it must.

@@ -10,6 +10,8 @@ func commands(environ []string) []*cobra.Command {
 		newCheckConfigCommand(environ),
 		newMigrateCommand(environ),
 		newImportCommand(environ),
+		newGateCommand(),
+		newVerifyDrawCommand(),
 		newHealthCommand(environ),
 		newBenchCommand(environ),
 		newKeygenCommand(),

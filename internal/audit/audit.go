@@ -46,9 +46,9 @@ func (l *Log) Record(ctx context.Context, e Entry) error {
 	return nil
 }
 
-// Entries lists entries, newest first. next continues the list; "" at its end.
+// Entries lists entries, newest first, of one subject unless that is "". next continues the list; "" at its end.
 // A foreign cursor is fault.Invalid.
-func (l *Log) Entries(ctx context.Context, cursor string, limit int) (entries []Entry, next string, err error) {
+func (l *Log) Entries(ctx context.Context, subject, cursor string, limit int) (entries []Entry, next string, err error) {
 	var before *int64
 	if cursor != "" {
 		raw, err := base64.RawURLEncoding.DecodeString(cursor)
@@ -62,7 +62,7 @@ func (l *Log) Entries(ctx context.Context, cursor string, limit int) (entries []
 	defer cancel()
 	rows, err := l.db.Query(ctx, `
 		select id, at, actor, action, subject, detail from audit_log
-		where $1::bigint is null or id < $1 order by id desc limit $2`, before, limit+1)
+		where ($1::bigint is null or id < $1) and ($3 = '' or subject = $3) order by id desc limit $2`, before, limit+1, subject)
 	if err != nil {
 		return nil, "", fault.Down(err, "the audit log")
 	}

@@ -41,7 +41,7 @@ func TestLog(t *testing.T) {
 	var seen []string
 	cursor := ""
 	for {
-		entries, next, err := log.Entries(ctx, cursor, 3)
+		entries, next, err := log.Entries(ctx, "", cursor, 3)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,8 +55,14 @@ func TestLog(t *testing.T) {
 	if len(seen) != n || seen[0] != `{"n": 6}` || seen[n-1] != `{"n": 0}` {
 		t.Errorf("pages gave %v; want all, newest first", seen)
 	}
+	if of, _, err := log.Entries(ctx, "e", "", 100); err != nil || len(of) != n {
+		t.Errorf("%d entries about e, %v; want all %d", len(of), err, n)
+	}
+	if of, _, err := log.Entries(ctx, "f", "", 100); err != nil || len(of) != 0 {
+		t.Errorf("entries about nothing: %v, %v", of, err)
+	}
 	for _, bad := range []string{"x", "!!", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"} {
-		if _, _, err := log.Entries(ctx, bad, 3); !fault.Is(err, fault.Invalid) {
+		if _, _, err := log.Entries(ctx, "e", bad, 3); !fault.Is(err, fault.Invalid) {
 			t.Errorf("cursor %q: %v", bad, err)
 		}
 	}

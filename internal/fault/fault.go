@@ -19,21 +19,27 @@ type Code string
 
 // The codes. Their HTTP statuses stand in web's table.
 const (
-	Invalid            Code = "invalid-request"   // malformed or out of bounds; the detail names what
-	NotFound           Code = "not-found"         // no such event, order, hold, visitor …
-	Unauthorized       Code = "unauthorized"      // no credentials, or ones that don't verify
-	Forbidden          Code = "forbidden"         // credentials are fine, but not for this
-	PassRequired       Code = "pass-required"     // the shop was entered without a pass
-	PassLapsed         Code = "pass-lapsed"       // the pass is genuine but its lease is over
-	UnknownVisitor     Code = "unknown-visitor"   // the visitor has no place in this room
-	RoomClosed         Code = "room-closed"       // the room takes nobody any more
-	NotYourTurn        Code = "not-your-turn"     // a claim by somebody who is not ready
-	TooMany            Code = "too-many-requests" // a limit per address or visitor; RetryAfter is set
-	TicketsTaken       Code = "tickets-taken"     // members taken, taken_ordinals
-	LimitReached       Code = "limit-reached"     // more tickets than one buyer may have
-	SoldOut            Code = "sold-out"          // no such tickets are left
-	HoldLapsed         Code = "hold-lapsed"       // the hold ran out or was released
-	Conflict           Code = "conflict"          // the thing's state does not allow this
+	Invalid            Code = "invalid-request"    // malformed or out of bounds; the detail names what
+	NotFound           Code = "not-found"          // no such event, order, hold, visitor …
+	Unauthorized       Code = "unauthorized"       // no credentials, or ones that don't verify
+	Forbidden          Code = "forbidden"          // credentials are fine, but not for this
+	PassRequired       Code = "pass-required"      // the shop was entered without a pass
+	PassLapsed         Code = "pass-lapsed"        // the pass is genuine but its lease is over
+	UnknownVisitor     Code = "unknown-visitor"    // the visitor has no place in this room
+	RoomClosed         Code = "room-closed"        // the room takes nobody any more
+	NotYourTurn        Code = "not-your-turn"      // a claim by somebody who is not ready
+	ShopFull           Code = "shop-full"          // a claim while the shop is full; the turn is kept, RetryAfter is set
+	ChallengeRequired  Code = "challenge-required" // member challenge; send its answer with the same request
+	InviteRequired     Code = "invite-required"    // the room is for those who are invited
+	InviteInvalid      Code = "invite-invalid"     // forged, lapsed, of another event, or for somebody else
+	HandoverInvalid    Code = "handover-invalid"   // unknown, used or lapsed
+	SignInRequired     Code = "sign-in-required"   // a user token is needed
+	TooMany            Code = "too-many-requests"  // a limit per address or visitor; RetryAfter is set
+	TicketsTaken       Code = "tickets-taken"      // members taken, taken_ordinals
+	LimitReached       Code = "limit-reached"      // more tickets than one buyer may have
+	SoldOut            Code = "sold-out"           // no such tickets are left
+	HoldLapsed         Code = "hold-lapsed"        // the hold ran out or was released
+	Conflict           Code = "conflict"           // the thing's state does not allow this
 	KeyMissing         Code = "idempotency-key-missing"
 	KeyInFlight        Code = "idempotency-in-flight"
 	KeyReused          Code = "idempotency-key-reused" // same key, other request

@@ -1,12 +1,16 @@
 // Package pass makes and checks the signed tokens of onsale: visitor tokens,
-// passes, receipts and order tokens.
+// passes, receipts, order tokens, invites and challenges.
 //
-// All are JSON Web Tokens (RFC 7519) signed with Ed25519 (alg "EdDSA", RFC
-// 8037). A token is accepted only if
+// All are JSON Web Tokens (RFC 7519). Passes, order tokens and invites are
+// signed with Ed25519 (alg "EdDSA", RFC 8037): with the published keys anybody
+// can verify them. Visitor tokens, receipts and challenges are read by nobody
+// but the nodes that share the KeySet and carry HMAC-SHA256 (alg "HS256"), with
+// a key per kind derived from the signing seed (HKDF, RFC 5869). A token is
+// accepted only if
 //
 //   - it is at most MaxLength bytes, which is looked at before anything else,
 //   - its header has exactly the members alg, kid and typ,
-//   - alg is EdDSA and kid names a key of the KeySet,
+//   - alg is the one of the kind asked for and kid names a key of the KeySet,
 //   - typ is the kind asked for, so that a receipt is never taken for a pass,
 //   - its issuer is "onsale", and its audience the event asked for,
 //   - it has not expired, without leeway, by the time the caller passes in.

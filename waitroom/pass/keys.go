@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,14 +17,16 @@ import (
 // KeySet holds the signing keys: the first signs, all verify. To rotate, put a
 // new key in front, and drop the old one when the tokens it signed are over.
 type KeySet struct {
-	keys []key
-	jwks []byte
+	keys   []key
+	jwks   []byte
+	derive *mac // of the last key, see Derive
 }
 
 type key struct {
 	id      string // RFC 7638 thumbprint of the public key
 	private ed25519.PrivateKey
 	public  ed25519.PublicKey
+	macs    map[kind]*mac // of the kinds that only our own nodes read
 }
 
 // Generate makes a KeySet with one new random key.
@@ -76,10 +79,11 @@ func newKeySet(seeds [][]byte) *KeySet {
 		j := jwk{Curve: "Ed25519", Type: "OKP", X: base64.RawURLEncoding.EncodeToString(public)}
 		sum := sha256.Sum256(mustJSON(j))
 		id := base64.RawURLEncoding.EncodeToString(sum[:])
-		k.keys = append(k.keys, key{id: id, private: private, public: public})
+		k.keys = append(k.keys, key{id: id, private: private, public: public, macs: newMACs(seed, id)})
 		set.Keys = append(set.Keys, published{jwk: j, ID: id, Use: "sig", Algorithm: "EdDSA"})
 	}
 	k.jwks = mustJSON(set)
+	k.derive = &mac{secret: subkey(seeds[len(seeds)-1], "derived ids")}
 	return k
 }
 
@@ -127,6 +131,22 @@ func (k *KeySet) Pseudonym(text string) string {
 	mac.Write([]byte("pseudonym\n"))
 	mac.Write([]byte(text))
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:12])
+}
+
+// Derive returns the visitor id (see ValidVisitor) that belongs to parts, the
+// same on all nodes that share the KeySet: one who can show the same parts again
+// is the same visitor. It cannot be guessed without the signing key.
+//
+// It hangs on the last seed, so that ids stay when a new seed is put in front
+// to rotate the keys. When that last seed is dropped they change: whoever comes
+// back after that is a new visitor.
+func (k *KeySet) Derive(parts ...string) string {
+	var text []byte
+	for _, part := range parts { // with their lengths, so that "a","bc" is not "ab","c"
+		text = binary.BigEndian.AppendUint64(text, uint64(len(part)))
+		text = append(text, part...)
+	}
+	return base64.RawURLEncoding.EncodeToString(k.derive.sum(nil, text)[:16])
 }
 
 var errUnknownKey = errors.New("kid names no key of this set")

@@ -45,7 +45,7 @@ func only(t *testing.T, a *pgstore.Archive) waitroom.Settings {
 	if err != nil || len(rooms) != 1 {
 		t.Fatalf("rooms: %+v, %v; want one", rooms, err)
 	}
-	return rooms[0]
+	return rooms[0].Settings
 }
 
 func TestRoomsComeFromTheirEvents(t *testing.T) {
@@ -73,7 +73,14 @@ func TestCheckpointNeverGoesBack(t *testing.T) {
 	s := only(t, a)
 	s.State, s.Message, s.ClosedReason = waitroom.Paused, "a moment, please", ""
 	s.OpensAt = time.Date(2031, 1, 1, 9, 0, 0, 0, time.UTC)
-	s.Cursor, s.Next = 40, 90
+	s.Cursor, s.Next, s.LobbyNext, s.LobbyDigest = 40, 90, 12, "0123456789012345678901234567890123456789"
+	s.Order, s.InviteOnly, s.Bypass, s.Challenge, s.Cutoff, s.ByStock = waitroom.DrawOrder, true, true, waitroom.ChallengePoW, 7, true
+	s.Throttle.Grace = time.Minute
+	s.Autopilot = waitroom.Autopilot{Enabled: true, MinRate: 5, TargetP95: time.Second, MaxErrorShare: 0.25, MaxPoolShare: 0.5}
+	s.Draw = waitroom.Draw{
+		Secret: waitroom.NewSecret(), PublicSource: "the lottery of that day", PublicValue: "4 8 15", N: 12, Base: 3,
+		Digest: s.LobbyDigest, At: s.OpensAt,
+	}
 	if err := a.SaveRoom(ctx, s); err != nil {
 		t.Fatal(err)
 	}
@@ -81,12 +88,12 @@ func TestCheckpointNeverGoesBack(t *testing.T) {
 		t.Errorf("got %+v, want %+v", got, s)
 	}
 	slow := s // a node that looked earlier saves later
-	slow.Cursor, slow.Next = 30, 95
+	slow.Cursor, slow.Next, slow.LobbyNext, slow.LobbyDigest = 30, 95, 11, "old"
 	if err := a.SaveRoom(ctx, slow); err != nil {
 		t.Fatal(err)
 	}
-	if got := only(t, a); got.Cursor != 40 || got.Next != 95 {
-		t.Errorf("cursor %d, next %d; want 40 and 95", got.Cursor, got.Next)
+	if got := only(t, a); got.Cursor != 40 || got.Next != 95 || got.LobbyNext != 12 || got.LobbyDigest != s.LobbyDigest {
+		t.Errorf("cursor %d, next %d, lobby %d %s; want 40, 95 and 12 with its digest", got.Cursor, got.Next, got.LobbyNext, got.LobbyDigest)
 	}
 	fresh := s // a new line starts from the front
 	fresh.Epoch, fresh.Cursor, fresh.Next = 2, 0, 3
@@ -119,15 +126,103 @@ func TestAdmissionLog(t *testing.T) {
 	}
 }
 
+// Whose turn was had stays known, whichever node says so last.
+func TestTurnsAreKept(t *testing.T) {
+	t.Parallel()
+	a, _, event := newArchive(t)
+	ctx := t.Context()
+	at := time.Date(2031, 1, 1, 9, 0, 0, 0, time.UTC)
+	turns := []waitroom.Turn{
+		{Visitor: "a", State: waitroom.Shopping, Lane: waitroom.General, Place: 7, Admitted: at, Claimed: at.Add(time.Second), Until: at.Add(time.Minute), Changed: at.Add(time.Second)},
+		{Visitor: "b", State: waitroom.Expired, Lane: waitroom.Fan, Place: 8, Missed: 1, Admitted: at, Until: at.Add(time.Minute), Changed: at},
+		{Visitor: "c", State: waitroom.Left, Changed: at},
+	}
+	for range 2 { // said by two nodes
+		if err := a.SaveTurns(ctx, event, 1, turns); err != nil {
+			t.Fatal(err)
+		}
+	}
+	older := turns[0]
+	older.State, older.Changed = waitroom.Ready, at
+	gone := waitroom.Turn{Visitor: "c", Changed: at.Add(time.Second)}
+	early := waitroom.Turn{Visitor: "b", Changed: at.Add(-time.Second)} // joined anew before the turn that is known
+	if err := a.SaveTurns(ctx, event, 1, []waitroom.Turn{older, gone, early}); err != nil {
+		t.Fatal(err)
+	}
+	first, err := a.Turns(ctx, event, 1, "", 1)
+	if err != nil || len(first) != 1 || first[0] != turns[0] {
+		t.Errorf("first page %+v, %v; want %+v", first, err, turns[0])
+	}
+	rest, err := a.Turns(ctx, event, 1, "a", 10)
+	if err != nil || len(rest) != 1 || rest[0] != turns[1] {
+		t.Errorf("second page %+v, %v; want %+v", rest, err, turns[1])
+	}
+	if other, err := a.Turns(ctx, event, 2, "", 10); err != nil || len(other) != 0 {
+		t.Errorf("another line's turns: %+v, %v", other, err)
+	}
+}
+
+// The commitment to a secret is published: there is one, whoever asks first.
+func TestSecretIsKept(t *testing.T) {
+	t.Parallel()
+	a, _, event := newArchive(t)
+	ctx := t.Context()
+	one, two := waitroom.NewSecret(), waitroom.NewSecret()
+	for _, proposed := range []string{one, two} {
+		if got, err := a.Secret(ctx, event, proposed); err != nil || got != one {
+			t.Errorf("Secret(%s) = %s, %v; want the first", proposed, got, err)
+		}
+	}
+	s := only(t, a)
+	s.Draw.Secret = two
+	if err := a.SaveRoom(ctx, s); err != nil {
+		t.Fatal(err)
+	}
+	if got := only(t, a).Draw.Secret; got != one {
+		t.Errorf("a checkpoint replaced the secret by %s", got)
+	}
+	if _, err := a.Secret(ctx, "01890000-0000-7000-8000-000000000000", one); !fault.Is(err, fault.NotFound) {
+		t.Errorf("without a room: %v", err)
+	}
+}
+
+func TestChangesAreAuditedOnce(t *testing.T) {
+	t.Parallel()
+	a, db, event := newArchive(t)
+	at := time.Date(2031, 1, 1, 9, 0, 0, 0, time.UTC)
+	list := []waitroom.Change{
+		{Number: 1, At: at, Actor: "schedule", Action: "room.open"}, {Number: 2, At: at, Actor: "stock", Action: "room.close", Detail: "sold_out"},
+	}
+	again := list[0] // of a store that counts anew
+	again.At = at.Add(time.Hour)
+	for _, changes := range [][]waitroom.Change{list, list, {again}} {
+		if err := a.Changed(t.Context(), event, changes); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var n int
+	var detail string
+	err := db.QueryRow(t.Context(), `
+		select count(*) over (), detail->>'reason' from audit_log where subject = $1 order by actor = 'stock' desc limit 1`, event).Scan(&n, &detail)
+	if err != nil || n != 3 || detail != "sold_out" {
+		t.Errorf("%d entries, %q, %v; want 3 and the reason", n, detail, err)
+	}
+}
+
 func TestArchiveThatIsDown(t *testing.T) {
 	t.Parallel()
 	a, db, _ := newArchive(t)
 	s := only(t, a)
 	db.Close()
 	_, err := a.Rooms(t.Context())
+	_, serr := a.Secret(t.Context(), s.Event, waitroom.NewSecret())
+	_, terr := a.Turns(t.Context(), s.Event, 1, "", 1)
 	for what, err := range map[string]error{
 		"Rooms": err, "SaveRoom": a.SaveRoom(t.Context(), s),
-		"Admitted": a.Admitted(t.Context(), []waitroom.Admission{{Event: s.Event, At: time.Now(), Count: 1, Cursor: 1}}),
+		"Secret": serr, "Turns": terr,
+		"SaveTurns": a.SaveTurns(t.Context(), s.Event, 1, []waitroom.Turn{{Visitor: "a", State: waitroom.Done, Changed: time.Now()}}),
+		"Changed":   a.Changed(t.Context(), s.Event, []waitroom.Change{{Number: 1}}),
+		"Admitted":  a.Admitted(t.Context(), []waitroom.Admission{{Event: s.Event, At: time.Now(), Count: 1, Cursor: 1}}),
 	} {
 		if !fault.Is(err, fault.Unavailable) {
 			t.Errorf("%s: %v; want unavailable", what, err)

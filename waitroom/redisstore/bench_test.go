@@ -54,7 +54,7 @@ func BenchmarkAdmit(b *testing.B) {
 			fill := func(from, n int) {
 				pipe := r.rdb.Pipeline()
 				for i := range n {
-					pipe.ZAdd(b.Context(), lua.QueueKey(r.event), redis.Z{Score: float64(from + i), Member: pass.NewVisitor()})
+					pipe.ZAdd(b.Context(), lua.QueueKey(r.event), redis.Z{Score: float64(lua.Score(int(waitroom.General), int64(from+i))), Member: pass.NewVisitor()})
 					if i%1000 == 999 || i == n-1 {
 						if _, err := pipe.Exec(b.Context()); err != nil {
 							b.Fatal(err)

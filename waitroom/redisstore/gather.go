@@ -3,51 +3,50 @@ package redisstore
 import (
 	"context"
 	"sync"
-
-	"github.com/redis/go-redis/v9"
-
-	"onsale/lua"
 )
 
-// gatherer sends the calls of visitors who come at the same time in one
-// pipeline: at a rush most of the cost of a call is the round trip. A call that
-// comes alone is sent at once. There is no goroutine of its own: those whose
-// calls find a free lane carry the calls of all who come while they are on
-// their way, and the next of these takes over.
-type gatherer struct {
+// gatherer sends the calls of visitors who come at the same time together: at a
+// rush most of the cost of a call is the round trip. A call that comes alone is
+// sent at once. There is no goroutine of its own: those whose calls find a free
+// lane carry the calls of all who come while they are on their way, and the next
+// of these takes over.
+type gatherer[C, R any] struct {
+	most  int // calls that travel together
+	lanes int // how many may be on their way at the same time
+	carry func(ctx context.Context, calls []C) []outcome[R]
+
 	mu      sync.Mutex
-	lanes   int // pipelines on their way
-	waiting []*gathered
+	busy    int // lanes
+	waiting []*gathered[C, R]
+}
+
+// outcome is what came of one call.
+type outcome[R any] struct {
+	reply R
+	err   error
 }
 
 // gathered is one call. Its caller waits for turn, which says that either the
-// reply is there or they have to carry the next pipeline.
-type gathered struct {
-	call  lua.RoomCall
-	turn  chan struct{}
-	reply lua.RoomReply
-	err   error
-	done  bool
+// outcome is there or they have to carry the next calls.
+type gathered[C, R any] struct {
+	call C
+	turn chan struct{}
+	done bool
+	outcome[R]
 }
 
-const (
-	mostLanes = 4   // pipelines at the same time
-	mostCalls = 128 // in one pipeline
-)
-
-// gather runs a call, alone or with others, within the store's deadline.
-func (s *Store) gather(ctx context.Context, call lua.RoomCall) (lua.RoomReply, error) {
-	p := s.pool
+// do has a call carried, alone or with others. carry puts a deadline on what it
+// is given.
+func (p *gatherer[C, R]) do(ctx context.Context, call C) (R, error) {
 	p.mu.Lock()
-	if p.lanes < mostLanes && len(p.waiting) == 0 {
-		p.lanes++
+	if p.busy < p.lanes && len(p.waiting) == 0 {
+		p.busy++
 		p.mu.Unlock()
 		defer p.next()
-		ctx, cancel := s.deadline(ctx)
-		defer cancel()
-		return call.Run(ctx, s.rdb)
+		o := p.carry(ctx, []C{call})[0]
+		return o.reply, o.err
 	}
-	g := &gathered{call: call, turn: make(chan struct{}, 1)}
+	g := &gathered[C, R]{call: call, turn: make(chan struct{}, 1)}
 	p.waiting = append(p.waiting, g)
 	p.mu.Unlock()
 
@@ -57,23 +56,23 @@ func (s *Store) gather(ctx context.Context, call lua.RoomCall) (lua.RoomReply, e
 	case <-g.turn:
 	case <-ctx.Done():
 		if p.forget(g) {
-			return lua.RoomReply{}, ctx.Err()
+			var none R
+			return none, ctx.Err()
 		}
 		<-g.turn // somebody carries it already, or we are to carry others
 	}
-	if g.done {
-		return g.reply, g.err
+	if !g.done {
+		p.carryAll(ctx, g)
 	}
-	s.carry(ctx, g)
 	return g.reply, g.err
 }
 
 // next hands a lane to the first who waits, or gives it up.
-func (p *gatherer) next() {
+func (p *gatherer[C, R]) next() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.waiting) == 0 {
-		p.lanes--
+		p.busy--
 		return
 	}
 	p.waiting[0].turn <- struct{}{}
@@ -81,7 +80,7 @@ func (p *gatherer) next() {
 }
 
 // forget takes a call back that nobody carries yet.
-func (p *gatherer) forget(g *gathered) bool {
+func (p *gatherer[C, R]) forget(g *gathered[C, R]) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, other := range p.waiting {
@@ -93,31 +92,26 @@ func (p *gatherer) forget(g *gathered) bool {
 	return false
 }
 
-// carry sends g and those who wait in one pipeline.
-func (s *Store) carry(ctx context.Context, g *gathered) {
-	p := s.pool
+// carryAll carries g and those who wait.
+func (p *gatherer[C, R]) carryAll(ctx context.Context, g *gathered[C, R]) {
 	p.mu.Lock()
-	n := min(len(p.waiting), mostCalls-1)
-	calls := append([]*gathered{g}, p.waiting[:n]...)
+	n := min(len(p.waiting), p.most-1)
+	all := append([]*gathered[C, R]{g}, p.waiting[:n]...)
 	p.waiting = p.waiting[n:]
 	p.mu.Unlock()
 	defer p.next()
 
+	calls := make([]C, len(all))
+	for i, one := range all {
+		calls[i] = one.call
+	}
 	// One caller's impatience must not end the others' calls.
-	ctx, cancel := s.deadline(context.WithoutCancel(ctx))
-	defer cancel()
-	queued := make([]*redis.Cmd, len(calls))
-	_, _ = s.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error { // each command has its own error
-		for i, c := range calls {
-			queued[i] = c.call.Queue(ctx, pipe)
-		}
-		return nil
-	})
-	for i, c := range calls {
-		c.reply, c.err = c.call.Read(ctx, s.rdb, queued[i])
-		c.done = true
-		if c != g {
-			c.turn <- struct{}{}
+	outcomes := p.carry(context.WithoutCancel(ctx), calls)
+	for i, one := range all {
+		one.outcome = outcomes[i]
+		one.done = true
+		if one != g {
+			one.turn <- struct{}{}
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -58,9 +57,12 @@ type room struct {
 
 // wide is a throttle that does not stand in the way.
 func wide() waitroom.Settings {
-	return waitroom.Settings{Name: "Test", State: waitroom.Open, Epoch: 1, Throttle: waitroom.Throttle{
-		RatePerMinute: 600_000, Burst: 10_000, MaxShoppers: 10_000, Lease: time.Minute, ClaimWindow: time.Minute,
-	}}
+	return waitroom.Settings{
+		Name: "Test", State: waitroom.Open, Epoch: 1, Throttle: waitroom.Throttle{
+			RatePerMinute: 600_000, Burst: 10_000, MaxShoppers: 10_000, Lease: time.Minute, ClaimWindow: time.Minute,
+		},
+		Order: waitroom.FIFO, Challenge: waitroom.ChallengeOff, Autopilot: waitroom.DefaultAutopilot(),
+	}
 }
 
 // narrow admits nobody unless told to: no rate, and burst turns at most.
@@ -75,24 +77,35 @@ func newRoom(t testing.TB, rdb redis.UniversalClient, s waitroom.Settings, o red
 	store := redisstore.New(rdb).WithOptions(o)
 	r := &room{Store: store, rdb: rdb, event: "test-" + pass.NewVisitor(), t: t}
 	s.Event = r.event
-	if created, err := store.Seed(t.Context(), s, 0); err != nil || !created {
+	if created, err := store.Seed(t.Context(), s, 0, 0); err != nil || !created {
 		t.Fatalf("Seed = %v, %v", created, err)
 	}
 	t.Cleanup(func() { // t.Context() is over by now
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
-		rdb.Del(ctx, lua.RoomKey(r.event), lua.LobbyKey(r.event), lua.QueueKey(r.event), lua.ActiveKey(r.event), lua.TurnsKey(r.event))
-		rdb.SRem(ctx, lua.RoomsKey, r.event)
+		forgetRoom(ctx, rdb, r.event)
 	})
 	return r
+}
+
+func forgetRoom(ctx context.Context, rdb redis.UniversalClient, event string) {
+	rdb.Del(ctx, lua.RoomKey(event), lua.LobbyKey(event), lua.QueueKey(event), lua.ReadyKey(event), lua.ActiveKey(event),
+		lua.TurnsKey(event), lua.GoneKey(event), lua.LogKey(event), lua.DirtyKey(event))
+	rdb.SRem(ctx, lua.RoomsKey, event)
+}
+
+// sell says that the shop is well for the time and has so many tickets.
+func (r *room) sell(well time.Duration, available, held int) {
+	r.t.Helper()
+	if err := r.Shop(r.t.Context(), r.event, waitroom.ShopReport{Well: well, Available: available, Held: held}); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 // shopOK lets the shop be well for a while.
 func (r *room) shopOK() *room {
 	r.t.Helper()
-	if err := r.ShopOK(r.t.Context(), r.event, time.Hour, -1); err != nil {
-		r.t.Fatal(err)
-	}
+	r.sell(time.Hour, -1, -1)
 	return r
 }
 
@@ -114,9 +127,14 @@ func (r *room) tick() waitroom.Tick {
 	return t
 }
 
+// see looks a visitor up without them noticing.
+func (r *room) see(ctx context.Context, event, visitor string) (waitroom.Visitor, error) {
+	return r.Visitor(ctx, event, visitor, false)
+}
+
 func (r *room) me(visitor string) waitroom.Visitor {
 	r.t.Helper()
-	v, err := r.Visitor(r.t.Context(), r.event, visitor)
+	v, err := r.Visitor(r.t.Context(), r.event, visitor, false)
 	if err != nil {
 		r.t.Fatalf("Visitor(%s): %v", visitor, err)
 	}
@@ -134,7 +152,7 @@ func (r *room) now() waitroom.Room {
 
 func (r *room) configure(p waitroom.ThrottlePatch) {
 	r.t.Helper()
-	if err := r.Configure(r.t.Context(), r.event, p); err != nil {
+	if err := r.Configure(r.t.Context(), r.event, waitroom.Patch{Throttle: p}, ""); err != nil {
 		r.t.Fatal(err)
 	}
 }
@@ -165,6 +183,14 @@ func wantFault(t testing.TB, err error, code fault.Code) {
 	}
 }
 
+// general are the scores of places in the general lane.
+func general(places ...int64) []int64 {
+	for i := range places {
+		places[i] = lua.Score(int(waitroom.General), places[i])
+	}
+	return places
+}
+
 func names(n int) []string {
 	out := make([]string, n)
 	for i := range out {
@@ -189,7 +215,7 @@ var conformance = []struct {
 		}
 		again := s
 		again.Name = "Another"
-		if created, err := r.Seed(t.Context(), again, 0); err != nil || created {
+		if created, err := r.Seed(t.Context(), again, 0, 0); err != nil || created {
 			t.Errorf("second Seed = %v, %v", created, err)
 		}
 		if got := r.now().Settings; got != s {
@@ -209,18 +235,18 @@ var conformance = []struct {
 		wantFault(t, err, fault.NotFound)
 		_, _, err = r.Join(ctx, gone, waitroom.Join{Visitor: "a"})
 		wantFault(t, err, fault.NotFound)
-		for _, do := range []func(context.Context, string, string) (waitroom.Visitor, error){r.Visitor, r.Claim, r.Leave, r.Finish} {
+		for _, do := range []func(context.Context, string, string) (waitroom.Visitor, error){r.see, r.Claim, r.Leave, r.Finish} {
 			_, err = do(ctx, gone, "a")
 			wantFault(t, err, fault.NotFound)
 		}
 		_, err = r.Admit(ctx, gone, 0)
 		wantFault(t, err, fault.NotFound)
-		_, _, err = r.Change(ctx, gone, waitroom.Open, "", []waitroom.State{waitroom.Paused})
+		_, _, err = r.Change(ctx, gone, waitroom.Open, "", 0, []waitroom.State{waitroom.Paused})
 		wantFault(t, err, fault.NotFound)
 		wantFault(t, r.SetMessage(ctx, gone, "x"), fault.NotFound)
-		wantFault(t, r.ShopOK(ctx, gone, time.Second, 1), fault.NotFound)
+		wantFault(t, r.Shop(ctx, gone, waitroom.ShopReport{Available: 1}), fault.NotFound)
 		rate := 5
-		wantFault(t, r.Configure(ctx, gone, waitroom.ThrottlePatch{RatePerMinute: &rate}), fault.NotFound)
+		wantFault(t, r.Configure(ctx, gone, waitroom.Patch{Throttle: waitroom.ThrottlePatch{RatePerMinute: &rate}}, ""), fault.NotFound)
 		if n, err := rdb.Keys(ctx, "wr:{"+gone+"}*").Result(); err != nil || len(n) > 0 {
 			t.Errorf("keys were left behind: %v, %v", n, err)
 		}
@@ -294,7 +320,7 @@ var conformance = []struct {
 			r.join(name)
 		}
 		r.shopOK()
-		if tick := r.tick(); tick.Admitted != 3 || tick.Active != 3 {
+		if tick := r.tick(); tick.Admitted != 3 || tick.Ready != 3 {
 			t.Fatalf("tick %+v", tick)
 		}
 		if tick := r.tick(); tick.Admitted != 0 {
@@ -314,7 +340,7 @@ var conformance = []struct {
 		if _, err := r.Leave(t.Context(), r.event, "visitor0001"); err != nil {
 			t.Fatal(err)
 		}
-		if tick := r.tick(); tick.Admitted != 0 || tick.Active != 2 {
+		if tick := r.tick(); tick.Admitted != 0 || tick.Ready != 2 {
 			t.Errorf("with the cap lowered to 1: %+v", tick)
 		}
 	}},
@@ -348,7 +374,7 @@ var conformance = []struct {
 			t.Fatalf("first tick %+v", tick)
 		}
 		tick, err := r.Admit(t.Context(), r.event, time.Hour)
-		if err != nil || tick.Ran || tick.Admitted != 0 || tick.Waiting != 2 || tick.Active != 1 || tick.Cursor != 1 {
+		if err != nil || tick.Ran || tick.Admitted != 0 || tick.Waiting != 2 || tick.Ready != 1 || tick.Cursor != 1 {
 			t.Errorf("too soon: %+v, %v", tick, err)
 		}
 	}},
@@ -363,24 +389,16 @@ var conformance = []struct {
 			}
 		}
 		check(waitroom.ReasonShopDown, 0)
-		if err := r.ShopOK(t.Context(), r.event, time.Hour, 0); err != nil {
-			t.Fatal(err)
-		}
-		check(waitroom.ReasonSoldOut, 0)
+		r.sell(time.Hour, 0, 3)
+		check(waitroom.ReasonAllHeld, 0)
 		if v := r.join("b"); v.State != waitroom.Waiting {
-			t.Errorf("let in though sold out: %+v", v)
+			t.Errorf("let in though nothing can be had: %+v", v)
 		}
-		if err := r.ShopOK(t.Context(), r.event, time.Hour, 1); err != nil {
-			t.Fatal(err)
-		}
+		r.sell(time.Hour, 1, 2)
 		check("", 1) // one ticket, one turn
-		if err := r.ShopOK(t.Context(), r.event, 0, -1); err != nil {
-			t.Fatal(err)
-		}
+		r.sell(0, -1, -1)
 		check(waitroom.ReasonShopDown, 0)
-		if err := r.ShopOK(t.Context(), r.event, 20*time.Millisecond, -1); err != nil {
-			t.Fatal(err)
-		}
+		r.sell(20*time.Millisecond, -1, -1)
 		until(t, "the shop's word to lose its worth", func() bool { n := r.now(); return n.Standstill() == waitroom.ReasonShopDown })
 	}},
 	{"a turn is claimed once, with one end", func(t *testing.T, rdb redis.UniversalClient) {
@@ -408,9 +426,7 @@ var conformance = []struct {
 		if err != nil || int64(lease) != v.Until.UnixMilli() {
 			t.Errorf("the lease in the active set is %v, %v; want %d", lease, err, v.Until.UnixMilli())
 		}
-		if err := r.ShopOK(ctx, r.event, 0, -1); err != nil {
-			t.Fatal(err)
-		}
+		r.sell(0, -1, -1)
 		r.join("b")
 		_, err = r.Claim(ctx, r.event, "b")
 		wantFault(t, err, fault.NotYourTurn)
@@ -435,7 +451,7 @@ var conformance = []struct {
 			wantFault(t, err, fault.NotYourTurn)
 		}
 		tick := r.tick()
-		if tick.Expired != 2 || tick.Admitted != 1 || tick.Active != 1 {
+		if tick.Expired != 2 || tick.Admitted != 1 || tick.Ready != 1 {
 			t.Errorf("tick %+v", tick)
 		}
 		r.wantState("next", waitroom.Ready)
@@ -491,7 +507,7 @@ var conformance = []struct {
 		if n := r.now(); n.Waiting != 1 || n.Ready != 0 || n.Shopping != 0 {
 			t.Errorf("room %+v", n)
 		}
-		for _, do := range []func(context.Context, string, string) (waitroom.Visitor, error){r.Leave, r.Finish, r.Visitor} {
+		for _, do := range []func(context.Context, string, string) (waitroom.Visitor, error){r.Leave, r.Finish, r.see} {
 			_, err := do(ctx, r.event, "stranger")
 			wantFault(t, err, fault.UnknownVisitor)
 		}
@@ -560,7 +576,7 @@ var conformance = []struct {
 		if err := try("elsewhere", "y", 0); err != nil {
 			t.Errorf("another address is refused: %v", err)
 		}
-		_, err = r.Visitor(t.Context(), r.event, "fourth")
+		_, err = r.see(t.Context(), r.event, "fourth")
 		wantFault(t, err, fault.UnknownVisitor)
 		if ttl, err := rdb.PTTL(t.Context(), lua.JoinsKey(r.event, "x")).Result(); err != nil || ttl <= 0 || ttl > time.Minute {
 			t.Errorf("the count lives for %v, %v", ttl, err)
@@ -612,13 +628,12 @@ var conformance = []struct {
 		r := newRoom(t, rdb, wide(), redisstore.Options{})
 		s := narrow(100)
 		s.Event, s.Cursor, s.Next = r.event+"-lost", 10, 20
-		if created, err := r.Seed(t.Context(), s, 50*time.Millisecond); err != nil || !created {
+		if created, err := r.Seed(t.Context(), s, 50*time.Millisecond, 0); err != nil || !created {
 			t.Fatal(created, err)
 		}
 		lost := &room{Store: r.Store, rdb: rdb, event: s.Event, t: t}
 		t.Cleanup(func() {
-			rdb.Del(context.Background(), lua.RoomKey(s.Event), lua.QueueKey(s.Event), lua.ActiveKey(s.Event), lua.TurnsKey(s.Event))
-			rdb.SRem(context.Background(), lua.RoomsKey, s.Event)
+			forgetRoom(context.Background(), rdb, s.Event)
 		})
 		lost.shopOK()
 		lost.join("new")
@@ -651,10 +666,10 @@ var conformance = []struct {
 		if _, err := r.Leave(t.Context(), r.event, "visitor0003"); err != nil {
 			t.Fatal(err)
 		}
-		if changed, _, err := r.Change(t.Context(), r.event, waitroom.Open, "", []waitroom.State{waitroom.Lobby}); err != nil || !changed {
+		if changed, _, err := r.Change(t.Context(), r.event, waitroom.Open, "", 0, []waitroom.State{waitroom.Lobby}); err != nil || !changed {
 			t.Fatal(changed, err)
 		}
-		if v := r.join("late"); v.State != waitroom.Waiting || v.Place != 10 {
+		if v := r.join("late"); v.State != waitroom.Waiting || v.Place != 11 {
 			t.Errorf("who came after the opening: %+v", v)
 		}
 		if tick := r.tick(); !tick.Moving || tick.Admitted != 0 {
@@ -707,7 +722,7 @@ var conformance = []struct {
 		ctx := t.Context()
 		to := func(state waitroom.State, reason string, from ...waitroom.State) (bool, waitroom.State) {
 			t.Helper()
-			changed, before, err := r.Change(ctx, r.event, state, reason, from)
+			changed, before, err := r.Change(ctx, r.event, state, reason, 0, from)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -761,12 +776,12 @@ var conformance = []struct {
 				t.Fatal(err)
 			}
 		}
-		q := waitroom.Query{Front: 3, Places: []int64{1, 5, 9, 12, 99}, Visitors: append(slices.Clone(all), "stranger")}
+		q := waitroom.Query{Front: 3, Scores: general(1, 5, 9, 12, 99), Visitors: append(slices.Clone(all), "stranger")}
 		s, err := r.Survey(ctx, r.event, q)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !slices.Equal(s.Front, []int64{5, 6, 7}) || !slices.Equal(s.Ahead, []int{0, 0, 4, 7, 8}) {
+		if !slices.Equal(s.Front, general(5, 6, 7)) || !slices.Equal(s.Ahead, []int{0, 0, 4, 7, 8}) {
 			t.Errorf("front %v, ahead %v", s.Front, s.Ahead)
 		}
 		for i, name := range all {
@@ -807,13 +822,13 @@ var conformance = []struct {
 	}},
 	{"numbers keep all their digits", func(t *testing.T, rdb redis.UniversalClient) {
 		s := wide()
-		s.Next, s.Cursor = 1<<52+1, 1<<52
+		s.Next, s.Cursor = 99_999_999_998, 99_999_999_997
 		r := newRoom(t, rdb, s, redisstore.Options{})
-		if v := r.join("a"); v.Place != 1<<52+2 {
-			t.Errorf("place %d, want %d", v.Place, int64(1<<52+2))
+		if v := r.join("a"); v.Place != 99_999_999_999 {
+			t.Errorf("place %d, want 99999999999", v.Place)
 		}
 		stored, err := rdb.HGet(t.Context(), lua.RoomKey(r.event), "next").Result()
-		if err != nil || stored != strconv.FormatInt(1<<52+2, 10) {
+		if err != nil || stored != "99999999999" {
 			t.Errorf("stored as %q, %v", stored, err)
 		}
 	}},
