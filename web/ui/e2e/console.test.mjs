@@ -157,7 +157,7 @@ test('the way to stop comes first', () => desk({}, async (page) => {
 test('people are let in by hand, the room drained up to a place, bypassed and back', () => desk({}, async (page, calls, press) => {
   await page.getByRole('spinbutton', { name: 'Let in now' }).fill('25');
   await press('Let in');
-  await sees(page, '25 people are let in now');
+  await sees(page, 'Up to 25 people are let in now');
   await press('Drain …');
   await page.getByLabel('Last place that is let in').fill('6000');
   await page.getByLabel('What waiting people read').fill('Last orders.');
@@ -233,6 +233,15 @@ test('a draw room opens with its draw', () => desk({ state: 'lobby', order: 'dra
   assert.deepEqual(calls, [['draw', {}]]);
 }, nothing));
 
+test('a draw room whose public value is awaited opens first', () => desk({ state: 'lobby', order: 'draw', waiting: 4210, draw: { ...draw, status: 'committed', n: null } }, async (page, calls, press) => {
+  await press('Fix the list and open …');
+  await sees(page, 'The draw then waits for the public value you announced: Lotto of 30 January.');
+  await accessible(page, 'fix the list');
+  await press('Open');
+  await sees(page, 'The draw waits for the public value.');
+  assert.deepEqual(calls, [['draw', {}]]);
+}, nothing));
+
 test('the autopilot is switched, bounded, and says why it acted', () => desk({}, async (page, calls, press) => {
   await sees(page, 'answers took 310 ms (95 %), above 250 ms');
   await sees(page, 'Rate in effect: 240 of 300 a minute.');
@@ -250,9 +259,9 @@ test('the autopilot is switched, bounded, and says why it acted', () => desk({},
   assert.deepEqual(calls, [['PATCH', { autopilot: { min_rate_per_minute: 60, max_error_share: 0.05 } }], ['PATCH', { autopilot: { enabled: false } }]]);
 }, nothing));
 
-test('the time somebody may be away is part of the throttle', () => desk({}, async (page, calls, press) => {
-  await page.getByRole('spinbutton', { name: 'May be away (s)' }).fill('300');
-  await sees(page, '5 min');
+test('the time for a second chance is part of the throttle', () => desk({}, async (page, calls, press) => {
+  await page.getByRole('spinbutton', { name: 'Second chance (s)' }).fill('300');
+  await sees(page, 'to those back within 5 min');
   await press('Apply');
   await sees(page, 'The new throttle applies.');
   assert.deepEqual(calls, [['PATCH', { grace_s: 300 }]]);

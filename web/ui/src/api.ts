@@ -1,7 +1,7 @@
 /**
  * The typed client of the HTTP API: one function per call the pages make.
- * Tokens of visitors and passes travel in HttpOnly cookies; a pass is looked at
- * only to hand it to a protected site of another origin. Order links and the console pass theirs as a Bearer token.
+ * Tokens of visitors and passes travel in HttpOnly cookies and are never seen
+ * here; order links and the console pass theirs as a Bearer token.
  */
 
 /** An instant as RFC 3339 text. */
@@ -46,7 +46,6 @@ export interface Me {
   /** Number in the lobby's list, from 1; null elsewhere. */
   index?: number | null;
   chance?: 'unlikely' | null;
-  pass?: string | null;
   wait: { low_s: number; high_s: number } | null;
   room: Room; receipt?: string | null; claim_by: Time | null; lease_ends: Time | null;
   poll_after_ms: number; as_of: Time;
@@ -117,7 +116,7 @@ export interface Ticket { ticket: string; code: string; section: string; row: st
 
 export interface Throttle {
   rate_per_minute: number; burst: number; max_shoppers: number; lease_s: number; claim_window_s: number;
-  /** Seconds somebody may be gone before their turn goes to the next. */
+  /** Seconds within which somebody who missed their turn may come back to a second one. */
   grace_s?: number;
 }
 export interface Autopilot {

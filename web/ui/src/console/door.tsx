@@ -51,8 +51,8 @@ export function Actions({ r }: { r: AdminRoom }): VNode {
     void act(on ? 'Everybody walks in now, without waiting.' : 'People wait in line again.', () => patchRoom(live.token.value, r.event, { bypass: on }), () => bypass(!on));
   };
   const before = r.state === 'scheduled' || r.state === 'lobby';
-  const moves = r.state === 'open' || r.state === 'draining';
   const awaits = r.draw?.status === 'frozen' || (before && r.order === 'draw');
+  const source = r.draw?.public_source ?? r.public_source;
   const text = words.value.trim(), message = text ? { message: text } : {};
   const q = asking.value, cancel = (): void => { asking.value = null; };
   const say = (label: string, required?: boolean): VNode => (
@@ -63,17 +63,17 @@ export function Actions({ r }: { r: AdminRoom }): VNode {
       <div class="row">
         {r.state === 'open' && <button class="primary" onClick={ask('pause')}>Pause …</button>}
         {r.state === 'paused' && <button class="primary" onClick={() => run('resume', 'The line moves again.')}>Resume</button>}
-        {awaits && <button class="primary" onClick={ask('draw')}>{before ? 'Draw and open …' : 'Enter the public value …'}</button>}
+        {awaits && <button class="primary" onClick={ask('draw')}>{before ? (source ? 'Fix the list and open …' : 'Draw and open …') : 'Enter the public value …'}</button>}
         {(before ? !awaits : r.state === 'closed') && <button class="primary" onClick={() => run('open', 'The room is open.')}>{r.state === 'closed' ? 'Open again' : 'Open now'}</button>}
         {r.state === 'scheduled' && <button onClick={() => run('lobby', 'The waiting room is open. Nobody is let in yet.')}>Open the waiting room</button>}
-        {moves && (
+        {(r.state === 'open' || r.state === 'paused' || r.state === 'draining') && (
           <form class="row admit" onSubmit={(e) => {
             e.preventDefault();
             const n = Number(count.value);
-            run('admit', `${plural(n, 'person is', 'people are')} let in now, beyond the rate.`, { count: n });
+            run('admit', `Up to ${plural(n, 'person is', 'people are')} let in now; the rate makes up for it afterwards.`, { count: n });
             count.value = '';
           }}>
-            <label>Let in now <input type="number" inputMode="numeric" required min={1} max={100_000} step={1} value={count.value} onInput={(e) => { count.value = e.currentTarget.value; }} /></label>
+            <label>Let in now <input type="number" inputMode="numeric" required min={1} max={10_000} step={1} value={count.value} onInput={(e) => { count.value = e.currentTarget.value; }} /></label>
             <button>Let in</button>
           </form>
         )}
@@ -102,11 +102,11 @@ export function Actions({ r }: { r: AdminRoom }): VNode {
         <label class="field">Reason, for the audit log<input maxLength={100} value={value.value} onInput={(e) => { value.value = e.currentTarget.value; }} /></label>
         {say('What they read besides')}
       </Dialog>
-      <Dialog open={q === 'draw'} title={before ? 'Draw the places and open?' : 'Draw with this public value?'} go="Draw" onCancel={cancel}
-        onGo={() => run('draw', 'The places are drawn.', { ...(value.value.trim() && { public_value: value.value.trim() }), ...message })}>
-        <p>{before ? `The list of those in the waiting room${r.state === 'lobby' ? ` (${number(r.waiting)})` : ''} is fixed, and everybody gets a place. ` : ''}This cannot be undone.</p>
-        <label class="field">Public value<input maxLength={200} required={r.draw?.status === 'frozen'} value={value.value} onInput={(e) => { value.value = e.currentTarget.value; }} />
-          <small>{(r.draw?.public_source ?? r.public_source) ? `As announced: ${r.draw?.public_source ?? r.public_source}. Exactly as published.` : 'None was announced: leave it empty.'}</small></label>
+      <Dialog open={q === 'draw'} title={before ? 'Fix the list and open?' : 'Draw with this public value?'} go={before && source ? 'Open' : 'Draw'} onCancel={cancel}
+        onGo={() => run('draw', before && source ? 'The list is fixed and published. The draw waits for the public value.' : 'The places are drawn.', before ? {} : { public_value: value.value.trim() })}>
+        {before
+          ? <p>The list of those in the waiting room{r.state === 'lobby' && ` (${number(r.waiting)})`} is fixed and published{source ? `. The draw then waits for the public value you announced: ${source}.` : ', and everybody gets a place.'} This cannot be undone.</p>
+          : <label class="field">Public value<input maxLength={300} required value={value.value} onInput={(e) => { value.value = e.currentTarget.value; }} /><small>As announced: {source}. Exactly as published; it is taken once.</small></label>}
       </Dialog>
       <Dialog open={q === 'bypass'} title={`Let everybody past the line of ${r.name}?`} go="Bypass the room" danger onCancel={cancel} onGo={() => bypass(true)}>
         <p>Whoever comes walks straight into the shop. Rate and cap do not hold, and the shop takes whatever arrives.</p>
@@ -144,7 +144,7 @@ const throttleFields: [keyof Throttle, string, number, number][] = [
   ['max_shoppers', 'Most shoppers', 0, 10_000_000],
   ['lease_s', 'Time to shop (s)', 30, 86_400],
   ['claim_window_s', 'Time to enter (s)', 5, 3_600],
-  ['grace_s', 'May be away (s)', 0, 86_400],
+  ['grace_s', 'Second chance (s)', 0, 86_400],
 ];
 
 export function ThrottleForm({ r }: { r: AdminRoom }): VNode {
@@ -155,6 +155,7 @@ export function ThrottleForm({ r }: { r: AdminRoom }): VNode {
   const bad = (k: keyof Throttle, min: number, max: number): boolean => !Number.isInteger(t[k]) || t[k]! < min || t[k]! > max;
   const wrong = fields.some(([k, , min, max]) => bad(k, min, max));
   const drain = (m: number | null): string => (m === null ? 'never' : r.waiting ? minutesText(m) : 'nobody is waiting');
+  const again = (x: Throttle): string => (x.grace_s ? `to those back within ${minutesText(x.grace_s / 60)}` : 'never');
   const apply = (to: Throttle, from: Throttle, done: string): void => {
     void act(done, () => patchRoom(live.token.value, r.event, changes(to, from)), () => apply(from, to, 'The earlier throttle is back.')).then((ok) => { if (ok) dirty.value = false; });
   };
@@ -181,7 +182,7 @@ export function ThrottleForm({ r }: { r: AdminRoom }): VNode {
             <tr><th scope="row">The line is through in</th><td>{drain(now.drainMinutes)}</td>{dirty.value && <td><strong>{drain(next.drainMinutes)}</strong></td>}</tr>
             <tr><th scope="row">People shopping, about</th><td>{number(now.shoppers)}</td>{dirty.value && <td><strong>{number(next.shoppers)}</strong></td>}</tr>
             <tr><th scope="row">Held back by</th><td>{now.limit === 'cap' ? 'the cap on shoppers' : 'the rate'}</td>{dirty.value && <td><strong>{next.limit === 'cap' ? 'the cap on shoppers' : 'the rate'}</strong></td>}</tr>
-            {r.throttle.grace_s !== undefined && <tr><th scope="row">Passed over when away for</th><td>{minutesText(r.throttle.grace_s / 60)}</td>{dirty.value && <td><strong>{minutesText(t.grace_s! / 60)}</strong></td>}</tr>}
+            {r.throttle.grace_s !== undefined && <tr><th scope="row">A missed turn comes again</th><td>{again(r.throttle)}</td>{dirty.value && <td><strong>{again(t)}</strong></td>}</tr>}
           </tbody>
         </table>
       )}

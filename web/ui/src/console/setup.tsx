@@ -74,7 +74,7 @@ export function Settings({ r }: { r: AdminRoom }): VNode {
         {time('closes_at', 'Sale closes', r.state === 'closed')}
       </div>
       <p class="small soft">Times in your own zone. Empty: by hand.</p>
-      {t.order === 'draw' && <label class="field">Public value for the draw<input maxLength={200} disabled={opened} value={t.public_source} onInput={(e) => set({ public_source: e.currentTarget.value })} /><small>Where it will come from, announced beforehand: “Lotto of 30 January, all six numbers”. Empty: none.</small></label>}
+      {t.order === 'draw' && <label class="field">Public value for the draw<input maxLength={300} disabled={opened} value={t.public_source} onInput={(e) => set({ public_source: e.currentTarget.value })} /><small>Where it will come from, announced beforehand: “Lotto of 30 January, all six numbers”. Empty: none.</small></label>}
       <label class="choice"><input type="checkbox" checked={t.invite_only} onChange={(e) => set({ invite_only: e.currentTarget.checked })} />Only with an invitation</label>
       <label class="choice"><input type="checkbox" checked={t.challenge === 'pow'} onChange={(e) => set({ challenge: e.currentTarget.checked ? 'pow' : 'off' })} />Ask for a proof of work when joining</label>
       <div class="row">

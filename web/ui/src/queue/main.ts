@@ -20,6 +20,8 @@ const id = pathId();
 const data = pageData<{ event: Event | null; room: Room | null; now: string; return: string | null }>();
 const $ = <E extends HTMLElement = HTMLElement>(n: string): E => document.getElementById(n) as E;
 const shop = `/events/${id}`;
+/** Where shoppers go: to our shop, or by an address the server has judged to the site the line protects. */
+const inside = data.return ?? shop;
 const recall = (k: string): string | null => store.get(`onsale:${k}:${id}`);
 const keep = (k: string, v: string | null | false | undefined): void => store.set(`onsale:${k}:${id}`, v || null);
 const number = (n: number): string => n.toLocaleString(locale());
@@ -74,16 +76,8 @@ function update(m: Me): void {
   if (over(phase)) feed?.stop();
   render();
   if (phase === before) return;
-  if (phase === 'shopping') location.replace(inside());
+  if (phase === 'shopping') location.replace(inside);
   if (phase === 'ready') ring();
-}
-
-/** Where shoppers go: to our shop, or back to the site the line protects, which gets the pass when our cookie does not reach it. */
-function inside(): string {
-  if (!data.return) return shop;
-  const u = new URL(data.return, location.href);
-  if (u.origin !== location.origin && me!.pass) u.searchParams.set('onsale_pass', me!.pass);
-  return u.href;
 }
 
 /** Shows the answer of a call, and listens for what follows. */
@@ -162,7 +156,7 @@ function failed(p: Problem, again: () => void): void {
     solve(p.body.challenge as Challenge).then(enterWith, () => failed(unreachable, again));
   } else if (p.status && p.status < 500) {
     // A receipt that is not accepted is worth nothing; a new place may be had.
-    if (again === enter && recall('receipt') && code === 'invalid' && !arrival) {
+    if (again === enter && recall('receipt') && p.status === 400 && !arrival) {
       keep('receipt', null);
       return enter();
     }
@@ -205,7 +199,7 @@ function go(): void {
   if (trouble) look();
   else if (phase === 'left' || phase === 'expired') enter();
   else if (phase === 'ready') void goIn();
-  else location.assign(phase === 'shopping' ? inside() : shop);
+  else location.assign(phase === 'shopping' ? inside : shop);
 }
 
 // What few people need is loaded when they do.
@@ -330,7 +324,10 @@ function render(): void {
   if (shown !== drawn) {
     spokenAt = 0;
     $('alert').textContent = turn ? `${head} ${lead}` : '';
-    if (turn) $('go').focus();
+    if (turn) {
+      document.querySelector('dialog')?.close();
+      $('go').focus();
+    }
   }
   drawn = shown;
   // Screen readers hear of a new phase at once, of numbers at most every 15 seconds, and of their turn through the alert.
