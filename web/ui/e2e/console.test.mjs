@@ -306,7 +306,7 @@ test('invitations for a number of people or for addresses, as links and as CSV',
   let text = '';
   for await (const part of await (await file).createReadStream()) text += part;
   assert.equal(text, '"email","lane","url"\r\n"ada@example.com","accessibility","https://x/queue/e#invite=0"\r\n"bob@example.com","accessibility","https://x/queue/e#invite=1"\r\n"\'=1+1@example.com","accessibility","https://x/queue/e#invite=2"\r\n');
-  assert.deepEqual(calls, [['invites', { lane: 'fan', count: 2, single_use: true }], ['invites', { lane: 'accessibility', emails: ['ada@example.com', 'bob@example.com', '=1+1@example.com'], single_use: false, expires_at: '2027-02-03T11:00:00.000Z' }]]);
+  assert.deepEqual(calls, [['invites', { lane: 'fan', count: 2, single_use: true, expires_at: '2027-03-03T10:00:00.000Z' }], ['invites', { lane: 'accessibility', emails: ['ada@example.com', 'bob@example.com', '=1+1@example.com'], single_use: false, expires_at: '2027-02-03T11:00:00.000Z' }]]);
 }, (calls) => ({
   [`POST /v1/admin/rooms/${f.id}/invites`]: (r) => {
     const b = r.postDataJSON();

@@ -154,7 +154,7 @@ export interface AdminVisitor {
   wait: { low_s: number; high_s: number } | null; admitted_at: Time | null; claimed_at: Time | null; until: Time | null;
   missed: number; away_since: Time | null; explanation: string;
 }
-export interface InviteRequest { lane: Lane; count?: number; emails?: string[]; single_use: boolean; expires_at?: Time }
+export interface InviteRequest { lane: Lane; count?: number; emails?: string[]; single_use: boolean; expires_at: Time }
 export interface Invite { invite: string; url: string; email: string | null; lane: Lane }
 export interface LiveFrame { at: Time; rooms: AdminRoom[]; reachable?: boolean; orders_per_minute: number; p95_ms: number; errors_per_minute: number }
 export interface AuditEntry { at: Time; actor: string; action: string; subject: string; detail?: unknown }

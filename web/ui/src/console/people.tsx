@@ -2,7 +2,7 @@ import { useSignal } from '@preact/signals';
 import type { VNode } from 'preact';
 import { type AdminRoom, type AdminVisitor, type AuditEntry, type Invite, type Lane, adminAudit, getVisitor, makeInvites, moveVisitor } from '../api';
 import { dateText, number, plural, problemText } from '../page';
-import { act, auditOf, csv, notice, timeOf } from './act';
+import { act, auditOf, csv, fieldOf, notice, timeOf } from './act';
 import * as live from './live';
 
 const lanes: Record<Lane, string> = { staff: 'Staff', accessibility: 'Accessibility', fan: 'Fan club', general: 'General', suspect: 'Suspect' };
@@ -53,14 +53,13 @@ export function LookUp({ r }: { r: AdminRoom }): VNode {
 
 /** Makes signed invitations, for a number of people or for e-mail addresses. */
 export function Invites({ r }: { r: AdminRoom }): VNode {
-  const lane = useSignal<Lane>('fan'), count = useSignal('10'), emails = useSignal(''), single = useSignal(true), expires = useSignal('');
+  const lane = useSignal<Lane>('fan'), count = useSignal('10'), emails = useSignal(''), single = useSignal(true), expires = useSignal(fieldOf(new Date(Date.now() + 30 * 86_400_000).toISOString()));
   const made = useSignal<Invite[] | null>(null);
   const list = emails.value.split(/[\s,;]+/).filter(Boolean);
   const make = (): void => {
-    const until = timeOf(expires.value);
     void act('The invitations are made. They are shown once: copy or download them now.', async () => {
       made.value = (await makeInvites(live.token.value, r.event, {
-        lane: lane.value, ...(list.length ? { emails: list } : { count: Number(count.value) }), single_use: single.value, ...(until && { expires_at: until }),
+        lane: lane.value, ...(list.length ? { emails: list } : { count: Number(count.value) }), single_use: single.value, expires_at: timeOf(expires.value)!,
       })).invites;
     });
   };
@@ -77,7 +76,7 @@ export function Invites({ r }: { r: AdminRoom }): VNode {
       <div class="throttle wide-fields">
         <label class="field">Lane<Lanes value={lane.value} only={['staff', 'accessibility', 'fan', 'general']} onChange={(l) => { lane.value = l; }} /></label>
         <label class="field">How many<input type="number" inputMode="numeric" min={1} max={10_000} step={1} required={!list.length} disabled={!!list.length} value={list.length || count.value} onInput={(e) => { count.value = e.currentTarget.value; }} /></label>
-        <label class="field">Good until<input type="datetime-local" value={expires.value} onInput={(e) => { expires.value = e.currentTarget.value; }} /></label>
+        <label class="field">Good until<input type="datetime-local" required value={expires.value} onInput={(e) => { expires.value = e.currentTarget.value; }} /></label>
       </div>
       <label class="field">For these e-mail addresses<textarea value={emails.value} onInput={(e) => { emails.value = e.currentTarget.value; }} /><small>One a line; each gets one that is good for that address only. Empty: for whoever has the link.</small></label>
       <label class="choice"><input type="checkbox" checked={single.value} onChange={(e) => { single.value = e.currentTarget.checked; }} />Each works for one person</label>

@@ -331,7 +331,7 @@ function render(): void {
   }
   drawn = shown;
   // Screen readers hear of a new phase at once, of numbers at most every 15 seconds, and of their turn through the alert.
-  const text = `${head}. ${inLine ? `${number(memory!.ahead)} ${T.ahead}. ${T.wait}: ${$('dw').textContent}. ${me!.chance ? T.unlikely : ''}` : lead} ${$('words').textContent}`;
+  const text = `${head}. ${inLine ? `${number(memory!.ahead)} ${T.ahead}. ${me!.wait ? `${T.wait}: ${$('dw').textContent}. ` : ''}${me!.chance ? T.unlikely : ''}` : lead} ${$('words').textContent}`;
   if (text !== spoken && !turn && Date.now() - spokenAt >= 15_000) {
     spokenAt = Date.now();
     $('say').textContent = spoken = text;
