@@ -34,12 +34,13 @@ elseif letter == 'd' then
   if v.state ~= EXPIRED then return reply(1, v, visitor, epoch) end
   drop(visitor, v, 'd')
 elseif v.state == WAITING or v.state == IN_LOBBY or v.state == AWAY then
-  redis.call('ZREM', v.state == IN_LOBBY and LOBBY or QUEUE, visitor)
-  redis.call('ZREM', GONE, visitor)
+  local set = v.state == IN_LOBBY and LOBBY or QUEUE
   if v.state == IN_LOBBY then v.score = 0 end
   v.state, v.admitted, v.claimed, v.till = LEFT, 0, 0, 0
   redis.call('HSET', TURNS, visitor, turn_text('l', v))
   touch(visitor)
+  redis.call('ZREM', set, visitor)
+  redis.call('ZREM', GONE, visitor)
 else
   return reply(1, v, visitor, epoch)
 end

@@ -25,7 +25,8 @@
 --       -7 a challenge must be solved   -8 an invitation is needed
 --       -9 the challenge was used before
 -- INVARIANTS
---   Joining again changes nothing while the visitor waits, is ready or shops.
+--   Joining again changes nothing while the visitor waits, is ready or shops;
+--   nor does running the script again because its reply was lost.
 --   Places rise with every join; a receipt or pass restores only a visitor Redis
 --   has no record of, so a turn is never had twice by one receipt.
 --   Nobody is admitted past somebody who waits.
@@ -194,7 +195,7 @@ local function known(i)
     if v.letter == 'r' then count_outcomes(nil, 1) end
     drop(visitor, v, v.letter == 'r' and 'x' or 'e')
   end
-  if v.letter == 'x' and v.missed == 1 and now < v.till + grace and moves then
+  if v.letter == 'x' and v.missed == 1 and (v.till == 0 or now < v.till + grace) and moves then
     come_back(visitor, v)
     waiting = waiting + 1
     redis.call('PUBLISH', CHANNEL, 'v ' .. visitor)
@@ -203,10 +204,27 @@ local function known(i)
   if state == 'draining' then return reply(1, v, visitor, epoch) end
   if invited == 2 then invited, lane = 0, GENERAL end -- it gave its turn
   if invite_only and invited == 0 then return { -8 } end
-  redis.call('HDEL', TURNS, visitor)
   touch(visitor)
+  redis.call('HDEL', TURNS, visitor)
   redis.call('PUBLISH', CHANNEL, 'v ' .. visitor)
   return place(visitor, lane == 0 and GENERAL or lane)
+end
+
+-- newcomer places a visitor whose id was made just now. A client that lost our
+-- reply asks again with the same ids: then they have their places. This is found
+-- out by the first of them, before anybody is placed.
+local placed, again = false, false
+local function newcomer(visitor, key)
+  if again or not placed then
+    local v = find(visitor)
+    if v.state ~= UNKNOWN then
+      again = true
+      return reply(1, v, visitor, epoch, 1)
+    end
+  end
+  local r = fresh(visitor, key, 0, 0, false, 0)
+  placed = placed or r[1] == 1
+  return r
 end
 
 local i = 5
@@ -215,7 +233,7 @@ while i <= #ARGV do
     replies[#replies + 1] = { -1 }
     i = i + (ARGV[i] == 'f' and 3 or 12)
   elseif ARGV[i] == 'f' then
-    replies[#replies + 1] = fresh(ARGV[i + 1], tonumber(ARGV[i + 2]), 0, 0, false, 0)
+    replies[#replies + 1] = newcomer(ARGV[i + 1], tonumber(ARGV[i + 2]))
     i = i + 3
   else
     replies[#replies + 1] = known(i)

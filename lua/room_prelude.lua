@@ -24,7 +24,7 @@
 --   k skipped, since nobody was there; the place is kept for when they come back
 -- A visitor is in at most one of lobby, queue, ready and active. Whoever had a
 -- turn, or left, has a record in turns until they join again. Who waits for a
--- second chance is in the queue and has a record x.
+-- second chance is in the queue and has a record x whose until is 0.
 --
 -- The bucket counts in units of 1/60000 admission, so that a rate of n a minute
 -- refills exactly n units each millisecond. Numbers are whole and below 2^53;
@@ -108,21 +108,28 @@ local function note(actor, action, detail)
   if number % 100 == 0 then redis.call('ZREMRANGEBYRANK', LOG, 0, -MOST_LOG - 1) end
 end
 
+-- Writing comes before removing in these scripts: a Redis that is out of memory
+-- refuses to write, which ends the script, but would have removed.
+
 -- drop ends an active turn: the slot is free, the turn gets another letter.
 local function drop(visitor, turn, letter)
-  redis.call('ZREM', turn.letter == 'r' and READY_SET or ACTIVE, visitor)
+  local set = turn.letter == 'r' and READY_SET or ACTIVE
   if letter == 'x' then turn.missed = turn.missed + 1 end
   redis.call('HSET', TURNS, visitor, turn_text(letter, turn))
   touch(visitor)
+  redis.call('ZREM', set, visitor)
   turn.letter, turn.state, turn.stale = letter, BY_LETTER[letter], nil
 end
 
 -- come_back puts somebody who was skipped, or who has a second chance, back to
--- their old place. The count of missed turns stays.
+-- their old place. The count of missed turns stays, and outlives Redis: whoever
+-- came back in time has the place, however long the wait is from now on.
 local function come_back(visitor, v)
   redis.call('ZADD', QUEUE, int(v.score), visitor)
   if v.missed > 0 then
+    v.till = 0
     redis.call('HSET', TURNS, visitor, turn_text('x', v))
+    touch(visitor)
   else
     redis.call('HDEL', TURNS, visitor)
   end
@@ -189,7 +196,7 @@ end
 
 -- reserved is for how many of those who are ready a slot has to be kept: for all
 -- of them, until it is known how many will not come; then for as many as will
--- come, by how long each has been ready, and two standard deviations more.
+-- come, by how long each has been ready, and a standard deviation more.
 local function reserved(d, ready)
   if ready == 0 then return 0, false end
   local o = outcomes()
@@ -205,7 +212,7 @@ local function reserved(d, ready)
     variance = variance + n * chance * (1 - chance)
   end
   expected = expected + math.max(ready - counted, 0) -- with a longer window than today's
-  return math.min(ready, math.ceil(expected + 2 * math.sqrt(variance))), true
+  return math.min(ready, math.ceil(expected + math.sqrt(variance))), true
 end
 
 -- free is how many the door can let in now.

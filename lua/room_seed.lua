@@ -16,7 +16,7 @@
 -- RETURNS
 --   1 created, 0 there already (nothing is changed), -1 turns are missing
 -- INVARIANTS
---   A room that has admitted before starts with an empty bucket: what was
+--   A room that has given places before starts with an empty bucket: what was
 --   admitted before the loss is not known, and the throttle must hold over any
 --   window.
 -- COMPLEXITY
@@ -28,8 +28,9 @@ redis.call('HSET', ROOM, unpack(ARGV, 4))
 local f = redis.call('HMGET', ROOM, 'cursor', 'burst', 'rate', 'next', 'draw_n', 'order', 'public_source', 'public_value')
 local tokens, quiet, moving = tonumber(f[2]) * UNIT, 0, 0
 if tonumber(f[5]) > 0 and f[6] == 'draw' and f[7] ~= '' and f[8] == '' then moving = 2 end
-if tonumber(f[1]) > 0 or redis.call('HLEN', TURNS) > 0 then tokens = 0 end
-if tonumber(f[4]) > 0 or tokens == 0 then quiet = now + tonumber(ARGV[2]) end
+if tonumber(f[4]) > 0 or redis.call('HLEN', TURNS) > 0 then
+  tokens, quiet = 0, now + tonumber(ARGV[2])
+end
 redis.call('HSET', ROOM,
   'tokens', int(tokens), 'refilled', int(now), 'quiet_until', int(quiet), 'born', int(now),
   'joined', '0', 'admitted', '0', 'ticked', '0', 'served', '0', 'log_seq', '0', 'auto_rate', f[3],

@@ -271,7 +271,7 @@ func drawDoor(t *testing.T, n int, change func(*waitroom.Settings)) (d *door, id
 
 func (d *door) room() waitroom.Room {
 	d.t.Helper()
-	r, err := d.Room(d.t.Context(), event)
+	r, err := d.Store.Room(d.t.Context(), event)
 	if err != nil {
 		d.t.Fatal(err)
 	}

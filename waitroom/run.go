@@ -17,6 +17,7 @@ const (
 	moveAtOnce   = 50      // ticks in a row while a lobby moves
 	ledgerLimit  = 100_000 // admissions remembered while the Archive is down
 	archiveLimit = 5 * time.Second
+	drawLimit    = time.Second      // for which an opening waits for the Archive
 	rebuildLimit = 30 * time.Second // a room may have had very many turns
 	saveAnyway   = time.Minute      // in case another node saved something older later
 )
@@ -105,7 +106,7 @@ func (s *Service) lostRooms(events []string) bool {
 }
 
 func (s *Service) tick(ctx context.Context, event string) error {
-	for range moveAtOnce {
+	for moved := range moveAtOnce {
 		start := time.Now() // the real duration, whatever clock the domain has
 		// Not cut short by the end of Run: who is admitted must be noted.
 		t, err := s.Store.Admit(context.WithoutCancel(ctx), event, s.Options.Tick/2)
@@ -121,6 +122,9 @@ func (s *Service) tick(ctx context.Context, event string) error {
 		}
 		if !t.Moving {
 			return nil
+		}
+		if moved == 0 {
+			s.keepDraw(ctx, event)
 		}
 		if err := s.place(ctx, event); err != nil {
 			return err
@@ -153,6 +157,37 @@ func (s *Service) place(ctx context.Context, event string) error {
 	return s.Store.Place(ctx, event, list)
 }
 
+// keepDraw has the Archive know of an opening before anybody is told a place by
+// it: a lobby that is lost afterwards is not drawn anew. Rooms go on without the
+// Archive.
+func (s *Service) keepDraw(ctx context.Context, event string) {
+	if s.Archive == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), drawLimit)
+	defer cancel()
+	room, err := s.Store.Room(ctx, event)
+	s.mu.Lock()
+	was, known := s.saved[event]
+	s.mu.Unlock()
+	if err == nil && (!known || was.settings.Draw != room.Draw || was.settings.Epoch != room.Epoch) {
+		err = s.save(ctx, room.Settings)
+	}
+	if err != nil {
+		s.Logger.LogAttrs(ctx, slog.LevelWarn, "a lobby moves without a checkpoint", slog.String("event", event), slog.Any("error", err))
+	}
+}
+
+func (s *Service) save(ctx context.Context, settings Settings) error {
+	if err := s.Archive.SaveRoom(ctx, settings); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.saved[settings.Event] = saved{settings: settings, at: s.Now()}
+	return nil
+}
+
 // admitted notes admissions for the log and the metrics.
 func (s *Service) admitted(a Admission) {
 	s.metrics.admitted.WithLabelValues(a.Event).Add(float64(a.Count))
@@ -169,8 +204,22 @@ func (s *Service) admitted(a Admission) {
 }
 
 // rebuild creates the rooms the Archive knows and the store does not: the one
-// of event, or all of them.
+// of event, or all of them; once for all who ask at the same time, since that may
+// be everybody in line.
 func (s *Service) rebuild(ctx context.Context, event string) error {
+	done := s.fetch.DoChan("rebuild "+event, func() (any, error) {
+		// The one who begins must not be cut short by their own impatience alone.
+		return nil, s.rebuildNow(context.WithoutCancel(ctx), event)
+	})
+	select {
+	case r := <-done:
+		return r.Err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (s *Service) rebuildNow(ctx context.Context, event string) error {
 	ctx, cancel := context.WithTimeout(ctx, rebuildLimit)
 	defer cancel()
 	all, err := s.Archive.Rooms(ctx)
@@ -328,12 +377,9 @@ func (s *Service) Checkpoint(ctx context.Context) error {
 		if known && was.settings == room.Settings && s.Now().Sub(was.at) < saveAnyway {
 			continue
 		}
-		if err := s.Archive.SaveRoom(ctx, room.Settings); err != nil {
+		if err := s.save(ctx, room.Settings); err != nil {
 			return err
 		}
-		s.mu.Lock()
-		s.saved[event] = saved{settings: room.Settings, at: s.Now()}
-		s.mu.Unlock()
 	}
 	return nil
 }

@@ -69,6 +69,7 @@ type Service struct {
 	metrics *metrics
 	fetch   singleflight.Group
 	polls   *pollers
+	came    arrivals
 
 	mu      sync.Mutex
 	rooms   map[string]cached
@@ -80,7 +81,7 @@ type Service struct {
 
 // cached is a room as last seen by this node.
 type cached struct {
-	room Room
+	room *Room     // not changed any more
 	at   time.Time // by Now
 }
 
@@ -183,7 +184,7 @@ func (s *Service) about(ctx context.Context, event, visitor string,
 }
 
 func (s *Service) me(ctx context.Context, event string, v Visitor) (Me, error) {
-	room, err := s.Room(ctx, event)
+	room, err := s.room(ctx, event)
 	if err != nil {
 		return Me{}, err
 	}
@@ -191,7 +192,7 @@ func (s *Service) me(ctx context.Context, event string, v Visitor) (Me, error) {
 	if v.State == Waiting { // the room was looked at before the visitor was
 		info.Waiting = max(info.Waiting, v.Ahead+1)
 	}
-	return s.Compose(&room, info, &v), nil
+	return s.Compose(room, info, &v), nil
 }
 
 var unlikely = "unlikely" // what Me.Chance says
@@ -278,13 +279,24 @@ func Pulse(ahead int) time.Duration {
 // Room returns a room; it may be as old as two ticks. It returns fault.NotFound
 // and Unavailable.
 func (s *Service) Room(ctx context.Context, event string) (Room, error) {
+	room, err := s.room(ctx, event)
+	if err != nil {
+		return Room{}, err
+	}
+	return *room, nil
+}
+
+// room is Room without a copy: all who ask within a tick are given the same, and
+// must not change it.
+func (s *Service) room(ctx context.Context, event string) (*Room, error) {
 	s.mu.Lock()
 	c, ok := s.rooms[event]
 	s.mu.Unlock()
 	if ok && s.Now().Sub(c.at) < s.Options.Tick {
 		return c.room, nil
 	}
-	return s.look(ctx, event)
+	room, err := s.look(ctx, event)
+	return &room, err
 }
 
 // look fetches a room, once for all who ask at the same time.
@@ -316,7 +328,7 @@ func (s *Service) look(ctx context.Context, event string) (Room, error) {
 func (s *Service) saw(room Room) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.rooms[room.Event] = cached{room: room, at: s.Now()}
+	s.rooms[room.Event] = cached{room: &room, at: s.Now()}
 }
 
 // forget makes the next reader fetch the room anew.
@@ -325,6 +337,11 @@ func (s *Service) forget(event string) {
 	s.mu.Lock()
 	delete(s.rooms, event)
 	s.mu.Unlock()
+	s.checkpointSoon()
+}
+
+// checkpointSoon asks for a checkpoint before its time.
+func (s *Service) checkpointSoon() {
 	select {
 	case s.refresh <- struct{}{}:
 	default: // asked already

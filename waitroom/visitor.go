@@ -77,6 +77,38 @@ type Joined struct {
 	VisitorToken string `json:"visitor_token,omitempty"`
 }
 
+// AppendJSON appends what json.Marshal(j) gives.
+func (j *Joined) AppendJSON(dst []byte) []byte {
+	var room [512]byte
+	dst = j.Me.AppendJSON(dst, j.Room.AppendJSON(room[:0]))
+	if j.VisitorToken != "" {
+		dst = appendText(append(dst[:len(dst)-1], `,"visitor_token":`...), j.VisitorToken)
+		dst = append(dst, '}')
+	}
+	return dst
+}
+
+// AppendJSON appends what json.Marshal(r) gives.
+func (r *RoomInfo) AppendJSON(dst []byte) []byte {
+	dst = appendText(append(dst, `{"name":`...), r.Name)
+	dst = appendText(append(dst, `,"state":`...), string(r.State))
+	dst = appendText(append(dst, `,"order":`...), string(r.Order))
+	dst = appendOptional(append(dst, `,"reason":`...), (*string)(r.Reason))
+	dst = appendOptional(append(dst, `,"closed_reason":`...), r.ClosedReason)
+	dst = strconv.AppendInt(append(dst, `,"waiting":`...), int64(r.Waiting), 10)
+	dst = strconv.AppendInt(append(dst, `,"admitting_per_minute":`...), int64(r.AdmittingPerMinute), 10)
+	dst = appendOptional(append(dst, `,"message":`...), r.Message)
+	dst = appendTime(append(dst, `,"opens_at":`...), r.OpensAt)
+	dst = appendTime(append(dst, `,"lobby_opens_at":`...), r.LobbyOpensAt)
+	dst = append(dst, `,"stock_left":`...)
+	if r.StockLeft == nil {
+		dst = append(dst, "null"...)
+	} else {
+		dst = strconv.AppendInt(dst, int64(*r.StockLeft), 10)
+	}
+	return append(dst, '}')
+}
+
 // AppendJSON appends what json.Marshal(m) gives, with room standing for the
 // encoded m.Room, which all visitors of a room have in common.
 func (m *Me) AppendJSON(dst, room []byte) []byte {
@@ -136,7 +168,7 @@ func appendOptional(dst []byte, s *string) []byte {
 // else takes the long way.
 func appendText(dst []byte, s string) []byte {
 	for i := range len(s) {
-		if c := s[i]; c < ' ' || c > '~' || c == '"' || c == '\\' || c == '<' || c == '>' || c == '&' {
+		if !plain[s[i]] {
 			text, err := json.Marshal(s)
 			if err != nil {
 				panic(err) // a string can always be encoded
@@ -147,3 +179,12 @@ func appendText(dst []byte, s string) []byte {
 	dst = append(append(dst, '"'), s...)
 	return append(dst, '"')
 }
+
+// plain are the bytes that stand for themselves in a JSON string, as
+// encoding/json writes it.
+var plain = func() (table [256]bool) {
+	for c := ' '; c <= '~'; c++ {
+		table[c] = c != '"' && c != '\\' && c != '<' && c != '>' && c != '&'
+	}
+	return table
+}()

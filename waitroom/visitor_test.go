@@ -26,7 +26,14 @@ func TestAppendJSONIsTheSameAsMarshal(t *testing.T) {
 			Pass:      rapid.Ptr(text, true).Draw(rt, "pass"),
 			PollAfter: rapid.Int().Draw(rt, "poll after"), AsOf: moment.Draw(rt, "as of"),
 		}
-		me.Room = RoomInfo{Name: text.Draw(rt, "name"), State: Open, Message: rapid.Ptr(text, true).Draw(rt, "message")}
+		reason := rapid.Custom(func(rt *rapid.T) Reason { return Reason(text.Draw(rt, "reason")) })
+		me.Room = RoomInfo{
+			Name: text.Draw(rt, "name"), State: State(text.Draw(rt, "room state")), Order: Order(text.Draw(rt, "order")),
+			Reason: rapid.Ptr(reason, true).Draw(rt, "reason"), ClosedReason: rapid.Ptr(text, true).Draw(rt, "closed reason"),
+			Waiting: rapid.Int().Draw(rt, "waiting"), AdmittingPerMinute: rapid.Int().Draw(rt, "admitting"),
+			Message: rapid.Ptr(text, true).Draw(rt, "message"), OpensAt: rapid.Ptr(moment, true).Draw(rt, "opens"),
+			LobbyOpensAt: rapid.Ptr(moment, true).Draw(rt, "lobby opens"), StockLeft: rapid.Ptr(rapid.Int(), true).Draw(rt, "stock"),
+		}
 		want, err := json.Marshal(&me)
 		if err != nil {
 			rt.Fatal(err)
@@ -37,6 +44,16 @@ func TestAppendJSONIsTheSameAsMarshal(t *testing.T) {
 		}
 		if got := me.AppendJSON(nil, room); string(got) != string(want) {
 			rt.Fatalf("AppendJSON\n%s\nMarshal\n%s", got, want)
+		}
+		if got := me.Room.AppendJSON(nil); string(got) != string(room) {
+			rt.Fatalf("AppendJSON of the room\n%s\nMarshal\n%s", got, room)
+		}
+		joined := Joined{Me: me, VisitorToken: text.Draw(rt, "token")}
+		if want, err = json.Marshal(&joined); err != nil {
+			rt.Fatal(err)
+		}
+		if got := joined.AppendJSON(nil); string(got) != string(want) {
+			rt.Fatalf("AppendJSON of the join\n%s\nMarshal\n%s", got, want)
 		}
 	})
 }

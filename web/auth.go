@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,12 +34,19 @@ func (s *Server) cookieName(name string) string {
 	return name
 }
 
+// setCookie writes by hand what http.SetCookie would make of it: at a rush
+// everybody gets one. Names are ours and values tokens, so nothing has to be
+// quoted or left out.
 func (s *Server) setCookie(c *gin.Context, name, value string, expires time.Time) {
-	http.SetCookie(c.Writer, &http.Cookie{ //nolint:gosec // Secure follows the scheme of the public URL
-		Name: s.cookieName(name), Value: value, Path: "/", Expires: expires,
-		MaxAge:   max(1, int(expires.Sub(s.Clock()).Seconds())), // right even where the clock is not
-		HttpOnly: true, Secure: s.secure, SameSite: http.SameSiteLaxMode,
-	})
+	b := make([]byte, 0, 512)
+	b = append(append(append(b, s.cookieName(name)...), '='), value...)
+	b = expires.UTC().AppendFormat(append(b, "; Path=/; Expires="...), http.TimeFormat)
+	age := max(1, int64(expires.Sub(s.Clock()).Seconds())) // right even where the clock is not
+	b = append(strconv.AppendInt(append(b, "; Max-Age="...), age, 10), "; HttpOnly"...)
+	if s.secure {
+		b = append(b, "; Secure"...)
+	}
+	c.Writer.Header().Add("Set-Cookie", string(append(b, "; SameSite=Lax"...)))
 }
 
 func (s *Server) setVisitorCookie(c *gin.Context, token string) {

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -39,6 +41,7 @@ type hubOptions struct {
 	ping         time.Duration // between two pings
 	pong         time.Duration // of silence after which a connection is dead
 	write        time.Duration // for one frame to be taken by the kernel
+	answer       time.Duration // for a client to answer a close frame
 	farewell     time.Duration // for a slow reader to take the rest and the close frame
 	auth         time.Duration // for the first frame, with the token
 	workers      int           // goroutines that write
@@ -56,7 +59,7 @@ type hubOptions struct {
 func defaultHubOptions() hubOptions {
 	return hubOptions{
 		tick: time.Second, hurry: 100 * time.Millisecond, calm: 15 * time.Second,
-		ping: 25 * time.Second, pong: 60 * time.Second, write: 500 * time.Millisecond, farewell: 5 * time.Second,
+		ping: 25 * time.Second, pong: 60 * time.Second, write: 500 * time.Millisecond, farewell: 5 * time.Second, answer: 2 * time.Second,
 		auth: 5 * time.Second, workers: 16, perVisitor: 16,
 		front: 1000, samples: 64, lookups: 1024, sweep: 128, restores: 16,
 		sendBuffer: 16 << 10, readLimit: 2 << 10, idleMessages: 20,
@@ -66,8 +69,9 @@ func defaultHubOptions() hubOptions {
 // Hub holds the WebSockets of everyone who waits at this node and tells them
 // where they stand.
 //
-// A connection costs one goroutine that only reads and is asleep, a small read
-// buffer, and no write buffer. Once a tick, one round trip per room fetches the
+// A connection costs no goroutine and no buffer: after the handshake all are
+// watched by one poller (where there is no epoll, each is read by a goroutine
+// with a small buffer). Once a tick, one round trip per room fetches the
 // room, the places of the first thousand in line and how many stand before a
 // sample of the local visitors; everybody else's number is interpolated. What a
 // visitor is told is composed when it is written, so that a connection's
@@ -93,7 +97,9 @@ type Hub struct {
 	crowds  map[string]*crowd
 	peers   map[*peer]struct{}
 	closing bool
-	readers sync.WaitGroup // goroutines of connections
+	readers sync.WaitGroup // connections, and goroutines for them
+
+	poll poller
 
 	farew chan struct{} // slots for slow readers being said goodbye to
 
@@ -278,7 +284,7 @@ func (h *Hub) serve(c *gin.Context, event, visitor string, originOK bool) error 
 		code = closeOrigin
 	} else if visitor != "" {
 		var err error
-		v, err = h.rooms.Present(c.Request.Context(), event, visitor)
+		v, err = h.rooms.Connecting(c.Request.Context(), event, visitor)
 		switch {
 		case fault.Is(err, fault.UnknownVisitor):
 			code = closeUnknown
@@ -293,24 +299,24 @@ func (h *Hub) serve(c *gin.Context, event, visitor string, originOK bool) error 
 	}
 	ws, err := h.upgrader.Upgrade(c.Writer, c.Request, nil)
 	if err != nil {
-		h.forget(p)
+		h.drop(p)
 		if bad, ok := errors.AsType[websocket.HandshakeError](err); ok {
 			return fault.Wrap(bad, fault.Invalid, "this is not a valid WebSocket handshake")
 		}
 		return nil // the connection is gone, there is nobody to tell
 	}
-	if h.ready(p, ws) {
+	if h.ready(p, ws.NetConn()) {
 		code = closeReconnect
 	}
 	switch {
 	case code != 0:
 		h.finish(p, code)
-		go h.read(p)
+		h.listen(p)
 	case visitor == "":
 		go h.introduce(p, event)
 	default:
 		h.enter(p, event, v)
-		go h.read(p)
+		h.listen(p)
 	}
 	return nil
 }
@@ -327,47 +333,60 @@ func (h *Hub) track(p *peer) bool {
 	return true
 }
 
-func (h *Hub) forget(p *peer) {
+// drop ends a connection and forgets it.
+func (h *Hub) drop(p *peer) {
 	h.mu.Lock()
+	first := p.gone.CompareAndSwap(false, true)
+	conn, c := p.conn, p.crowd
 	delete(h.peers, p)
 	h.mu.Unlock()
+	if !first {
+		return
+	}
+	if conn != nil {
+		h.poll.remove(p)
+		_ = conn.Close()
+	}
+	if c != nil {
+		c.mu.Lock()
+		c.remove(p)
+		c.mu.Unlock()
+	}
 	h.readers.Done()
 }
 
+// dropSoon gives the client a moment to answer the close frame.
+func (h *Hub) dropSoon(p *peer) {
+	time.AfterFunc(h.o.answer, func() { h.drop(p) })
+}
+
 // ready sets up a connection, and reports whether the hub began to shut down
-// during its handshake.
-func (h *Hub) ready(p *peer, ws *websocket.Conn) (closing bool) {
-	if b, ok := ws.NetConn().(interface{ SetWriteBuffer(bytes int) error }); ok {
+// during its handshake. From here on it is ours alone: of the handshake's
+// connection only the network's is kept.
+func (h *Hub) ready(p *peer, conn net.Conn) (closing bool) {
+	if b, ok := conn.(interface{ SetWriteBuffer(bytes int) error }); ok {
 		_ = b.SetWriteBuffer(h.o.sendBuffer) // only a bound on kernel memory
 	}
-	ws.SetReadLimit(h.o.readLimit)
-	ws.SetPongHandler(func(string) error {
-		p.saw(h.now())
-		return nil
-	})
-	ws.SetCloseHandler(func(code int, _ string) error {
-		h.finish(p, code) // the answer, unless we began
-		return nil
-	})
+	if socket, ok := conn.(syscall.Conn); ok {
+		p.raw, _ = socket.SyscallConn() // nil: read by a goroutine
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	p.ws = ws
+	p.conn = conn
 	return h.closing
 }
 
 // introduce waits for the frame that says who the visitor is.
 func (h *Hub) introduce(p *peer, event string) {
-	_ = p.ws.SetReadDeadline(time.Now().Add(h.o.auth)) // real time: the network has no other
+	_ = p.conn.SetReadDeadline(time.Now().Add(h.o.auth)) // real time: the network has no other
 	visitor, err := h.firstFrame(p)
 	var v waitroom.Visitor
 	if err == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), h.o.auth)
-		v, err = h.rooms.Present(ctx, event, visitor)
+		v, err = h.rooms.Connecting(ctx, event, visitor)
 		cancel()
 	}
-	if !p.closed.Load() {
-		_ = p.ws.SetReadDeadline(time.Time{})
-	}
+	_ = p.conn.SetReadDeadline(time.Time{})
 	switch {
 	case fault.Is(err, fault.Unauthorized), fault.Is(err, fault.UnknownVisitor):
 		h.finish(p, closeUnknown)
@@ -378,23 +397,49 @@ func (h *Hub) introduce(p *peer, event string) {
 	default:
 		h.enter(p, event, v)
 	}
-	go h.read(p) // on a stack that has not grown
+	h.listen(p)
 }
 
-// read takes what a client sends, which is nothing but control frames, until
-// the connection ends.
+// listen has what a client sends taken in until the connection ends.
+func (h *Hub) listen(p *peer) {
+	if !h.poll.add(p, h.readable) {
+		go h.read(p)
+	}
+}
+
+// readable takes what a client has sent, which is nothing but control frames.
+func (h *Hub) readable(p *peer, buffer []byte) {
+	n, err := p.readNow(buffer)
+	if err != nil {
+		h.drop(p)
+		return
+	}
+	switch goesOn, code := h.heed(p, buffer[:n], nil); {
+	case code == 0:
+	case p.closed.Load(): // there is nothing more to say
+		if !goesOn {
+			h.drop(p)
+		}
+	case !h.out.bye(p, code, !goesOn):
+		h.drop(p)
+	}
+}
+
+// read is readable for connections that the poller cannot watch.
 func (h *Hub) read(p *peer) {
-	defer h.forget(p)
-	defer h.leave(p)
-	defer p.ws.Close()
-	unasked := 0
+	defer h.drop(p)
+	var buffer [256]byte
 	for {
-		if _, _, err := p.ws.NextReader(); err != nil {
+		n, err := p.conn.Read(buffer[:])
+		if err != nil {
 			return
 		}
-		p.saw(h.now())
-		if unasked++; unasked > h.o.idleMessages {
-			h.finish(p, closePolicy)
+		goesOn, code := h.heed(p, buffer[:n], nil)
+		if code != 0 {
+			h.finish(p, code)
+		}
+		if !goesOn {
+			return
 		}
 	}
 }
@@ -407,11 +452,16 @@ func (h *Hub) enter(p *peer, event string, v waitroom.Visitor) {
 		h.finish(p, closeReconnect)
 		return
 	}
+	if p.gone.Load() {
+		h.mu.Unlock()
+		return
+	}
 	c := h.crowds[event]
 	if c == nil {
 		c = newCrowd(event)
 		h.crowds[event] = c
 	}
+	p.crowd = c
 	c.mu.Lock() // before h.mu is given up, so that the crowd is not forgotten
 	h.mu.Unlock()
 	ok := c.admit(p, v, h.o.perVisitor)
@@ -428,28 +478,16 @@ func (h *Hub) enter(p *peer, event string, v waitroom.Visitor) {
 	}
 }
 
-// leave forgets a connection.
-func (h *Hub) leave(p *peer) {
-	if c := p.crowd; c != nil {
-		c.mu.Lock()
-		c.remove(p)
-		c.mu.Unlock()
-	}
-}
-
 // finish sends a close frame and gives the client a moment to answer it.
 func (h *Hub) finish(p *peer, code int) {
 	if !p.closed.CompareAndSwap(false, true) {
 		return
 	}
-	nc := p.ws.NetConn()
-	_ = nc.SetWriteDeadline(time.Now().Add(h.o.write))
-	_, err := nc.Write(closeFrame(code))
-	if err != nil {
-		_ = nc.Close()
+	if _, err := p.write(closeFrame(code), h.o.write); err != nil {
+		h.drop(p)
 		return
 	}
-	_ = nc.SetReadDeadline(time.Now().Add(2 * time.Second))
+	h.dropSoon(p)
 }
 
 // Shutdown ends all connections with code 4000, in batches spread over three
@@ -461,7 +499,7 @@ func (h *Hub) Shutdown(ctx context.Context) {
 	h.closing = true
 	peers := make([]*peer, 0, len(h.peers))
 	for p := range h.peers {
-		if p.ws != nil { // else still in its handshake, after which ready ends it
+		if p.conn != nil { // else still in its handshake, after which ready ends it
 			peers = append(peers, p)
 		}
 	}
@@ -501,11 +539,15 @@ func (h *Hub) Shutdown(ctx context.Context) {
 	case <-ctx.Done():
 	}
 	h.mu.Lock()
+	peers = peers[:0]
 	for p := range h.peers {
-		if p.ws != nil {
-			_ = p.ws.NetConn().Close()
+		if p.conn != nil {
+			peers = append(peers, p)
 		}
 	}
 	h.mu.Unlock()
+	for _, p := range peers {
+		h.drop(p)
+	}
 	<-gone
 }

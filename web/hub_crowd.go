@@ -80,7 +80,7 @@ func (c *crowd) admit(p *peer, v waitroom.Visitor, most int) bool {
 	// Between the look-up and now something may have happened that no news will
 	// tell again.
 	c.ask(g)
-	p.crowd, p.guest, p.sibling = c, g, g.peers
+	p.guest, p.sibling = g, g.peers
 	p.pinged = p.seen.Load()
 	g.peers = p
 	g.count++
@@ -90,6 +90,9 @@ func (c *crowd) admit(p *peer, v waitroom.Visitor, most int) bool {
 // remove forgets a connection, and the visitor with their last one.
 func (c *crowd) remove(p *peer) {
 	g := p.guest
+	if g == nil { // was not admitted
+		return
+	}
 	for at := &g.peers; *at != nil; at = &(*at).sibling {
 		if *at == p {
 			*at = p.sibling
@@ -408,7 +411,7 @@ func (h *Hub) announce(c *crowd, before, now *sight) {
 		for p := g.peers; p != nil; p = p.sibling {
 			ask := w
 			if silent := at.Unix() - p.seen.Load(); silent >= int64(h.o.pong/time.Second) {
-				_ = p.ws.NetConn().SetReadDeadline(time.Unix(1, 0)) // its reader ends it
+				h.out.push(p, wantEnd)
 				continue
 			}
 			if at.Unix()-p.pinged >= int64(h.o.ping/time.Second) {

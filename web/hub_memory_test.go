@@ -107,9 +107,10 @@ func BenchmarkComposeFrame(b *testing.B) {
 	}
 	h.hub.mu.Unlock()
 	var buf []byte
+	var v waitroom.Visitor
 	b.ReportAllocs()
 	for b.Loop() {
-		buf = h.hub.compose(p, buf[:0])
+		buf = h.hub.compose(p, &v, buf[:0])
 	}
 	b.SetBytes(int64(len(buf)))
 }

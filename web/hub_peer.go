@@ -1,6 +1,8 @@
 package web
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -10,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -20,16 +23,26 @@ import (
 
 // peer is one WebSocket.
 type peer struct {
-	ws      *websocket.Conn
-	crowd   *crowd // nil until the visitor is known
-	guest   *guest
-	sibling *peer // next connection of the same visitor; guarded by crowd.mu
-	pinged  int64 // unix seconds of the last ping; guarded by crowd.mu
+	conn    net.Conn        // nil during the handshake; set under Hub.mu
+	raw     syscall.RawConn // nil when conn is no socket
+	crowd   *crowd          // nil until the visitor is known; set under Hub.mu
+	guest   *guest          // nil until they are in the crowd
+	sibling *peer           // next connection of the same visitor; guarded by crowd.mu
+	pinged  int64           // unix seconds of the last ping; guarded by crowd.mu
 	seen    atomic.Int64
 	closed  atomic.Bool // a close frame was sent: nothing follows it
+	gone    atomic.Bool // dropped; set under Hub.mu
+
+	// Touched only by who reads.
+	in      *inbox
+	unasked int // messages that were not asked for
+
+	fd int // guarded by poller.mu
 
 	// Guarded by outbox.mu.
-	next   *peer // in the outbox
+	next   *peer   // in the outbox
+	pong   *[]byte // what a ping of the client held
+	code   uint16  // for its close frame
 	want   wants
 	queued bool
 	busy   bool
@@ -45,27 +58,69 @@ const (
 	wantPing
 	wantOver // close the connection after the frame: the room is closed
 	wantGone // close it: the visitor is unknown
+	wantPong // answer the last ping
+	wantBye  // send a close frame
+	wantEnd  // drop the connection without a word: it is dead
 )
 
 // firstFrame reads the frame that says who the visitor is. It returns
 // fault.Invalid for another frame and fault.Unauthorized for a bad token or none.
 func (h *Hub) firstFrame(p *peer) (visitor string, err error) {
-	kind, r, err := p.ws.NextReader()
-	if err != nil {
-		return "", fault.Wrap(err, fault.Unauthorized, "no token was sent in time")
+	var buffer [512]byte
+	var first message
+	for first.opcode == 0 {
+		n, err := p.conn.Read(buffer[:])
+		if err != nil {
+			return "", fault.Wrap(err, fault.Unauthorized, "no token was sent in time")
+		}
+		goesOn, code := h.heed(p, buffer[:n], func(m message) {
+			if first.opcode == 0 {
+				first = message{m.opcode, bytes.Clone(m.payload)}
+				return
+			}
+			p.unasked++
+		})
+		if code != 0 {
+			h.finish(p, code)
+		}
+		if !goesOn {
+			return "", fault.New(fault.Unauthorized, "no token was sent")
+		}
 	}
-	if kind != websocket.TextMessage {
+	if first.opcode != websocket.TextMessage {
 		return "", fault.New(fault.Invalid, "the first frame must be text")
 	}
-	text, err := io.ReadAll(r)
-	if err != nil {
-		return "", fault.Wrap(err, fault.Invalid, "the first frame cannot be read")
-	}
-	token, err := tokenFrame(text)
+	token, err := tokenFrame(first.payload)
 	if err != nil {
 		return "", err
 	}
 	return h.keys.Visitor(token, h.now())
+}
+
+// heed takes what a client has sent. It has pings answered, calls said with each
+// message if that is not nil, and reports whether the connection goes on. A code
+// is what the client is to be told at the end, or for its answer.
+func (h *Hub) heed(p *peer, data []byte, said func(message)) (goesOn bool, code int) {
+	end := 0
+	goesOn, code = p.take(data, h.o.readLimit, said != nil, func(m message) bool {
+		p.saw(h.now())
+		switch m.opcode {
+		case websocket.CloseMessage:
+			end = closeCode(m.payload)
+			return false
+		case websocket.PingMessage:
+			h.out.answer(p, bytes.Clone(m.payload))
+		case websocket.PongMessage:
+		default:
+			if said != nil {
+				said(m)
+			} else if p.unasked++; p.unasked > h.o.idleMessages {
+				end = closePolicy
+			}
+		}
+		return true
+	})
+	return goesOn, cmp.Or(end, code)
 }
 
 // tokenFrame reads {"token":"…"}.
@@ -107,33 +162,35 @@ func closeFrame(code int) []byte {
 // put writes frames within the time for one; what a reader too slow for that
 // has missed is sent by farewell, and then the connection is over.
 func (h *Hub) put(p *peer, frames []byte) {
-	nc := p.ws.NetConn()
-	_ = nc.SetWriteDeadline(time.Now().Add(h.o.write))
-	n, err := nc.Write(frames)
+	n, err := p.write(frames, h.o.write)
 	if err == nil {
 		return
 	}
 	if !errors.Is(err, os.ErrDeadlineExceeded) || !p.closed.CompareAndSwap(false, true) {
-		_ = nc.Close()
+		h.drop(p)
 		return
 	}
 	h.slow.Inc()
 	select {
 	case h.farew <- struct{}{}:
 	default: // too many at once for politeness
-		_ = nc.Close()
+		h.drop(p)
 		return
 	}
 	rest := append(append([]byte(nil), frames[n:]...), closeFrame(closeSlow)...)
 	if !h.hold() {
 		<-h.farew
-		_ = nc.Close()
+		h.drop(p)
 		return
 	}
 	go func() {
 		defer h.readers.Done()
 		defer func() { <-h.farew }()
-		h.farewell(nc, rest)
+		if _, err := p.write(rest, h.o.farewell); err != nil {
+			h.drop(p)
+			return
+		}
+		h.dropSoon(p)
 	}()
 }
 
@@ -146,15 +203,6 @@ func (h *Hub) hold() bool {
 	}
 	h.readers.Add(1)
 	return true
-}
-
-func (h *Hub) farewell(nc net.Conn, rest []byte) {
-	_ = nc.SetWriteDeadline(time.Now().Add(h.o.farewell))
-	if _, err := nc.Write(rest); err != nil {
-		_ = nc.Close()
-		return
-	}
-	_ = nc.SetReadDeadline(time.Now().Add(2 * time.Second))
 }
 
 // outbox is the queue of peers that have something to be told. A peer is in it
@@ -170,13 +218,52 @@ type outbox struct {
 func (o *outbox) init() { o.filled = sync.NewCond(&o.mu) }
 
 // push adds to what p wants.
-func (o *outbox) push(p *peer, w wants) {
+// push returns false when nothing is written any more.
+func (o *outbox) push(p *peer, w wants) bool {
 	o.mu.Lock()
+	defer o.mu.Unlock()
 	p.want |= w
 	if !p.queued && !p.busy {
 		o.append(p)
 	}
+	return !o.closed
+}
+
+// answer has a ping answered. Of several only the last is, as RFC 6455 allows.
+func (o *outbox) answer(p *peer, ping []byte) {
+	o.mu.Lock()
+	p.pong = &ping
 	o.mu.Unlock()
+	o.push(p, wantPong)
+}
+
+// bye has a close frame sent, by a worker: who reads must not wait for who is
+// slow to read. It returns false when there are no workers any more.
+func (o *outbox) bye(p *peer, code int, end bool) bool {
+	o.mu.Lock()
+	p.code = uint16(code)
+	o.mu.Unlock()
+	w := wantBye
+	if end {
+		w |= wantEnd
+	}
+	return o.push(p, w)
+}
+
+func (o *outbox) code(p *peer) int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return int(p.code)
+}
+
+// ping takes the payload that is to be answered.
+func (o *outbox) ping(p *peer) (payload []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if p.pong != nil {
+		payload, p.pong = *p.pong, nil
+	}
+	return payload
 }
 
 func (o *outbox) append(p *peer) {
@@ -230,6 +317,7 @@ func (o *outbox) close() {
 // deliver writes what peers want until the outbox is closed.
 func (h *Hub) deliver() {
 	var payload, frames []byte
+	var v waitroom.Visitor // one for all, since what is told points into it
 	for {
 		p, w := h.out.pop()
 		if p == nil {
@@ -238,13 +326,16 @@ func (h *Hub) deliver() {
 		if !p.closed.Load() {
 			frames = frames[:0]
 			if w&wantMe != 0 {
-				if payload = h.compose(p, payload[:0]); len(payload) > 0 {
+				if payload = h.compose(p, &v, payload[:0]); len(payload) > 0 {
 					frames = appendFrame(frames, websocket.TextMessage, payload)
 					h.pushes.Inc()
 				}
 			}
 			if w&wantPing != 0 {
 				frames = appendFrame(frames, websocket.PingMessage, nil)
+			}
+			if w&wantPong != 0 {
+				frames = appendFrame(frames, websocket.PongMessage, h.out.ping(p))
 			}
 			if len(frames) > 0 {
 				h.put(p, frames)
@@ -256,27 +347,36 @@ func (h *Hub) deliver() {
 				h.finish(p, closeOver)
 			}
 		}
+		if w&wantBye != 0 {
+			h.finish(p, h.out.code(p))
+		}
+		if w&wantEnd != 0 {
+			h.drop(p)
+		}
 		h.out.done(p)
 	}
 }
 
-// compose appends the Me of p's visitor as it is now.
-func (h *Hub) compose(p *peer, dst []byte) []byte {
+// compose appends the Me of p's visitor as it is now, with v as its scratch.
+func (h *Hub) compose(p *peer, v *waitroom.Visitor, dst []byte) []byte {
 	c, g := p.crowd, p.guest
 	c.mu.Lock()
-	v, s := g.v, c.sight
+	*v = g.v
+	s := c.sight
 	c.mu.Unlock()
 	if s == nil || v.State == waitroom.Waiting && v.Ahead == notKnown {
 		return dst // the next tick tells
 	}
 	v.AsOf = s.room.AsOf
-	before := v
-	me := h.rooms.Compose(&s.room, s.info, &v)
+	signed := v.Pass != ""
+	me := h.rooms.Compose(&s.room, s.info, v)
 	dst = me.AppendJSON(dst, s.json)
-	if v.Receipt != before.Receipt || v.Pass != before.Pass { // signed just now; keep them
+	// A receipt is made in less time than it takes to look it up in cold memory;
+	// a pass is a signature, and worth keeping.
+	if !signed && v.Pass != "" {
 		c.mu.Lock()
 		if g.v.Place == v.Place && g.v.State == v.State && g.v.Until.Equal(v.Until) {
-			g.v.Receipt, g.v.Pass = v.Receipt, v.Pass
+			g.v.Pass = v.Pass
 		}
 		c.mu.Unlock()
 	}

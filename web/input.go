@@ -1,6 +1,7 @@
 package web
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -21,7 +22,13 @@ import (
 // counts as {}. The Content-Type is not looked at: what keeps other sites' forms
 // out is the check of the origin, and curl -d is welcome.
 func body(c *gin.Context, dst any) error {
-	dec := json.NewDecoder(c.Request.Body)
+	// {} says nothing, and is what most say who join.
+	var start [3]byte
+	n, err := io.ReadFull(c.Request.Body, start[:])
+	if n == 0 && errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) && string(start[:n]) == "{}" {
+		return nil
+	}
+	dec := json.NewDecoder(io.MultiReader(bytes.NewReader(start[:n]), c.Request.Body))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(dst); err != nil {
 		if errors.Is(err, io.EOF) {

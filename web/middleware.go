@@ -18,17 +18,16 @@ import (
 	"onsale/waitroom"
 )
 
-const requestIDKey = "request_id"
+const requestIDHeader = "X-Request-Id"
 
 // requestID gives every request a name that the answer, the log and a problem
 // document share. One that a proxy made is kept if it is an id and not prose.
 func (s *Server) requestID(c *gin.Context) {
-	name := c.GetHeader("X-Request-Id")
+	name := c.GetHeader(requestIDHeader)
 	if !plainID(name) {
 		name = s.requests.next()
 	}
-	c.Set(requestIDKey, name)
-	c.Header("X-Request-Id", name)
+	c.Writer.Header()[requestIDHeader] = []string{name}
 	c.Next()
 }
 
@@ -45,7 +44,8 @@ func (r *requestIDs) next() string {
 	return string(strconv.AppendUint(append(make([]byte, 0, 32), r.process...), r.count.Add(1), 36))
 }
 
-func requestID(c *gin.Context) string { return c.GetString(requestIDKey) }
+// requestID is the name of the request that is being answered.
+func requestID(c *gin.Context) string { return c.Writer.Header().Get(requestIDHeader) }
 
 func plainID(s string) bool {
 	if len(s) < 8 || len(s) > 64 {
@@ -106,14 +106,22 @@ func (s *Server) recover(c *gin.Context) {
 // headers sets what every answer carries. Pages replace the policy by theirs.
 func (s *Server) headers(c *gin.Context) {
 	h := c.Writer.Header()
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "strict-origin-when-cross-origin")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'")
+	for name, value := range everyAnswer {
+		h[name] = value
+	}
 	if s.secure {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
 	}
 	c.Next()
+}
+
+// everyAnswer are headers by their canonical names. All answers share the
+// values: who wants another sets it, and does not change it.
+var everyAnswer = map[string][]string{
+	"X-Content-Type-Options":     {"nosniff"},
+	"Referrer-Policy":            {"strict-origin-when-cross-origin"},
+	"Cross-Origin-Opener-Policy": {"same-origin"},
+	"Content-Security-Policy":    {"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"},
 }
 
 // limits bounds the request body. Operators may send larger documents.

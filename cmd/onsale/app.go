@@ -28,6 +28,7 @@ import (
 	"onsale/config"
 	"onsale/internal/audit"
 	"onsale/internal/identity"
+	"onsale/internal/redisconn"
 	"onsale/waitroom"
 	"onsale/waitroom/pass"
 	waitroompg "onsale/waitroom/pgstore"
@@ -82,7 +83,7 @@ func newApp(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *App, e
 		return nil, fmt.Errorf("signing_key: %w", err)
 	}
 	redis.SetLogger(redisLog{log}) // go-redis has one for the whole process
-	if a.rdb, err = connectRedis(cfg.RedisURL.Reveal()); err != nil {
+	if a.rdb, err = redisconn.Open(cfg.RedisURL.Reveal()); err != nil {
 		return nil, err
 	}
 	ready := map[string]func(context.Context) error{

@@ -1,27 +1,35 @@
 package bench
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
 	"golang.org/x/sync/errgroup"
 )
 
-// crowd is idle WebSockets. Each answers pings and drops what it is told.
+// crowd is idle WebSockets. Each answers pings and drops what it is told, once
+// it is counted.
 type crowd struct {
 	readers sync.WaitGroup
+	frames  atomic.Int64           // told in all
+	marked  atomic.Int64           // of them with the mark
+	mark    atomic.Pointer[[]byte] // nil: frames are not looked at
 	mu      sync.Mutex
 	conns   []*websocket.Conn
 	lost    int   // connections that ended before close
 	why     error // the first of them
+	seen    []byte
 	closing bool
 }
 
@@ -61,7 +69,12 @@ func gather(ctx context.Context, size int, open func(ctx context.Context, n int)
 
 func (c *crowd) read(conn *websocket.Conn) {
 	for {
-		if _, _, err := conn.NextReader(); err != nil {
+		_, r, err := conn.NextReader()
+		if mark := c.mark.Load(); err == nil && mark != nil {
+			err = c.look(r, *mark)
+		}
+		c.frames.Add(1)
+		if err != nil {
 			c.mu.Lock()
 			if !c.closing {
 				if c.lost++; c.why == nil {
@@ -72,6 +85,46 @@ func (c *crowd) read(conn *websocket.Conn) {
 			return
 		}
 	}
+}
+
+// look reads a frame and counts it if mark is in it.
+func (c *crowd) look(r io.Reader, mark []byte) error {
+	b := frameBuffers.Get().(*bytes.Buffer)
+	defer frameBuffers.Put(b)
+	b.Reset()
+	if _, err := b.ReadFrom(r); err != nil {
+		return err
+	}
+	if bytes.Contains(b.Bytes(), mark) && c.marked.Add(1) == 1 {
+		c.mu.Lock()
+		c.seen = bytes.Clone(b.Bytes())
+		c.mu.Unlock()
+	}
+	return nil
+}
+
+// sample is a frame that had the mark.
+func (c *crowd) sample() []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.seen
+}
+
+var frameBuffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
+// expect has frames that hold mark counted, from zero.
+func (c *crowd) expect(mark []byte) {
+	c.marked.Store(0)
+	c.mark.Store(&mark)
+}
+
+// told waits until n frames had the mark.
+func (c *crowd) told(ctx context.Context, n int) error {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	return poll(ctx, 2*time.Millisecond, func() bool { return c.marked.Load() >= int64(n) }, func() error {
+		return fmt.Errorf("%d of %d visitors were told", c.marked.Load(), n)
+	})
 }
 
 // whole is an error unless all connections are still there.

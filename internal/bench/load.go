@@ -118,8 +118,9 @@ var (
 	chunkedCoding = []byte("transfer-encoding: chunked")
 )
 
-// readAnswer reads one answer and returns its status and the length of its body.
-func readAnswer(r *bufio.Reader) (status, length int, err error) {
+// readHead reads an answer up to its body, whose length is -1 when it comes in
+// chunks and 0 when it is not said.
+func readHead(r *bufio.Reader) (status, length int, err error) {
 	line, err := r.ReadSlice('\n')
 	if err != nil {
 		return 0, 0, err
@@ -146,12 +147,26 @@ func readAnswer(r *bufio.Reader) (status, length int, err error) {
 		}
 		chunked = chunked || bytes.EqualFold(line, chunkedCoding)
 	}
-	if !chunked {
+	if chunked {
+		length = -1
+	}
+	return status, length, nil
+}
+
+// readAnswer reads one answer and returns its status and the length of its body.
+func readAnswer(r *bufio.Reader) (status, length int, err error) {
+	status, length, err = readHead(r)
+	if err != nil {
+		return 0, 0, err
+	}
+	if length >= 0 {
 		_, err = r.Discard(length)
 		return status, length, err
 	}
+	length = 0
 	for {
-		if line, err = r.ReadSlice('\n'); err != nil {
+		line, err := r.ReadSlice('\n')
+		if err != nil {
 			return 0, 0, err
 		}
 		n, err := strconv.ParseInt(string(bytes.TrimSpace(line)), 16, 32)

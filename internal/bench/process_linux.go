@@ -7,12 +7,27 @@ import (
 	"os"
 	"strconv"
 	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // childAttributes puts a child into a process group of its own, so that Ctrl-C
 // reaches only the bench, and ends it when the bench dies.
 func childAttributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
+}
+
+// processorTime returns how long a process has kept processors busy, in its own
+// code and in the kernel's on its behalf.
+func processorTime(pid int) (time.Duration, error) {
+	const ofAllThreads = 2                 // CPUCLOCK_SCHED of linux/posix-timers.h
+	clock := int32(^pid<<3 | ofAllThreads) // how the kernel names the clock of a process
+	var t unix.Timespec
+	if err := unix.ClockGettime(clock, &t); err != nil {
+		return 0, fmt.Errorf("processor time of process %d: %w", pid, err)
+	}
+	return time.Duration(t.Nano()), nil
 }
 
 // residentMemory returns the bytes of physical memory that a process uses.

@@ -3,16 +3,23 @@
 package bench
 
 import (
+	"errors"
 	"fmt"
 	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // childAttributes puts a child into a process group of its own, so that Ctrl-C
 // reaches only the bench.
 func childAttributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
+
+// processorTime is not known here to less than a second.
+func processorTime(int) (time.Duration, error) {
+	return 0, errors.New("the processor time of a process is measured on Linux only")
+}
 
 // residentMemory returns the bytes of physical memory that a process uses.
 func residentMemory(pid int) (int64, error) {

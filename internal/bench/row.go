@@ -42,8 +42,11 @@ type Unit string
 
 // The units.
 const (
-	PerSecond Unit = "requests/s"
-	Bytes     Unit = "bytes"
+	PerSecond         Unit = "requests/s"
+	VisitorsPerSecond Unit = "visitors/s"
+	Bytes             Unit = "bytes"
+	Micros            Unit = "µs"
+	Commands          Unit = "commands"
 )
 
 // Goal is what a figure has to reach. A zero bound does not bind; the zero Goal
@@ -83,6 +86,8 @@ func (u Unit) text(v float64) string {
 		return "–"
 	case u == Bytes && math.Abs(v) >= 1<<10:
 		return fmt.Sprintf("%.1f KB", v/(1<<10))
+	case u == Micros && math.Abs(v) < 100:
+		return fmt.Sprintf("%.1f µs", v)
 	default:
 		return thousands(v) + " " + string(u)
 	}

@@ -122,16 +122,4 @@ func (t *joinTrial) Reference(ctx context.Context) (float64, error) {
 	return c.perSecond(), g.Wait()
 }
 
-func (t *joinTrial) Close() error {
-	var errs []error
-	if t.redis != nil {
-		errs = append(errs, t.redis.Close())
-	}
-	if t.node != nil {
-		errs = append(errs, t.node.Close())
-	}
-	if t.servers != nil {
-		errs = append(errs, t.servers.Close())
-	}
-	return errors.Join(errs...)
-}
+func (t *joinTrial) Close() error { return closeAll(t.redis, t.node, t.servers) }

@@ -45,6 +45,9 @@ type RedisOptions struct {
 	// Lookup replaces the search for the server binary. Its error means that
 	// there is none.
 	Lookup func() (string, error)
+
+	password string   // "": one of its own, kept in the folder
+	extra    []string // further lines of the configuration
 }
 
 // Redis is a running private Redis. Its methods may be called from several
@@ -54,6 +57,7 @@ type Redis struct {
 	temp     bool
 	keeps    bool
 	fsync    string
+	extra    []string
 	port     int
 	log      *slog.Logger
 	binary   string
@@ -100,7 +104,7 @@ func AttachRedis(address string) *Redis { return &Redis{external: address} }
 // Errors: ErrLocked, ErrNoRedis (only with RealOnly), and everything the server
 // says when it refuses to start.
 func StartRedis(ctx context.Context, options RedisOptions) (*Redis, error) {
-	r := &Redis{dir: options.Dir, keeps: options.Dir != "" && !options.Forget, fsync: options.Fsync, log: options.Logger}
+	r := &Redis{dir: options.Dir, keeps: options.Dir != "" && !options.Forget, fsync: options.Fsync, extra: options.extra, password: options.password, log: options.Logger}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
 	}
@@ -139,9 +143,11 @@ func StartRedis(ctx context.Context, options RedisOptions) (*Redis, error) {
 }
 
 func (r *Redis) begin(ctx context.Context, port int) error {
-	var err error
-	if r.password, err = keptPassword(filepath.Join(r.dir, "password")); err != nil {
-		return err
+	if r.password == "" {
+		var err error
+		if r.password, err = keptPassword(filepath.Join(r.dir, "password")); err != nil {
+			return err
+		}
 	}
 	if r.binary == "" {
 		return r.startMini(port)
@@ -265,7 +271,7 @@ func (r *Redis) configuration() string {
 	if r.keeps {
 		lines = append(lines, "appendonly yes", "appendfsync "+r.fsync)
 	}
-	return strings.Join(lines, "\n") + "\n"
+	return strings.Join(append(lines, r.extra...), "\n") + "\n"
 }
 
 // startMini starts the stand-in. It never lets time to live run down by itself,

@@ -46,7 +46,7 @@ func New(rdb redis.UniversalClient) *Store {
 }
 
 const (
-	lanes     = 4   // of calls on their way at the same time
+	lanes     = 2   // of calls on their way at the same time: fewer are fuller
 	mostCalls = 128 // that travel together
 )
 
@@ -133,8 +133,9 @@ func (s *Store) deadline(ctx context.Context) (context.Context, context.CancelFu
 	return context.WithTimeout(ctx, s.o.Timeout)
 }
 
-// notNow are the errors of a server that is there but cannot serve right now.
-var notNow = []string{"LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "OOM", "NOREPLICAS", "MISCONF", "UNBLOCKED"}
+// notNow are the errors of a server that is there but cannot serve right now. A
+// transaction is aborted when one of its commands was refused for such a reason.
+var notNow = []string{"EXECABORT", "LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "BUSY", "OOM", "NOREPLICAS", "MISCONF", "UNBLOCKED"}
 
 // failed translates an error of the driver. caller is the context before the
 // deadline was put on it.

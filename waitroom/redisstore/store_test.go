@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"onsale/internal/fault"
+	"onsale/internal/redisconn"
 	"onsale/internal/stack"
 	"onsale/internal/stack/stacktest"
 	"onsale/lua"
@@ -26,23 +27,27 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, stacktest.IgnoreServers()...)
 }
 
-// servers are what the conformance suite runs on.
+// servers are what the conformance suite runs on: each returns what redis_url
+// would be.
 var servers = []struct {
 	name  string
-	start func(t testing.TB) *stack.Redis
+	start func(t testing.TB) string
 }{
-	{"miniredis", stacktest.Miniredis},
-	{"redis", stacktest.Redis},
+	{"miniredis", func(t testing.TB) string { return stacktest.Miniredis(t).URL() }},
+	{"redis", func(t testing.TB) string { return stacktest.Redis(t).URL() }},
+	{"redis with AOF", func(t testing.TB) string {
+		return stacktest.OwnRedis(t, stack.RedisOptions{Dir: t.TempDir(), Fsync: "always"}).URL()
+	}},
+	{"cluster", func(t testing.TB) string { return stacktest.Cluster(t).URL() }},
+	{"sentinel", func(t testing.TB) string { return stacktest.Sentinels(t).URL() }},
 }
 
 func client(t testing.TB, url string) redis.UniversalClient {
 	t.Helper()
-	o, err := redis.ParseURL(url)
+	c, err := redisconn.Open(url)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.ContextTimeoutEnabled = true
-	c := redis.NewClient(o)
 	t.Cleanup(func() { _ = c.Close() })
 	return c
 }
@@ -885,7 +890,7 @@ func TestConformance(t *testing.T) {
 	for _, server := range servers {
 		t.Run(server.name, func(t *testing.T) {
 			t.Parallel()
-			rdb := client(t, server.start(t).URL())
+			rdb := client(t, server.start(t))
 			for _, c := range conformance {
 				t.Run(c.name, func(t *testing.T) { c.test(t, rdb) })
 			}

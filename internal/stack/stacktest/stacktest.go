@@ -13,6 +13,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -117,6 +118,35 @@ func OwnRedis(t testing.TB, options stack.RedisOptions) *stack.Redis {
 func Miniredis(t testing.TB) *stack.Redis {
 	t.Helper()
 	return OwnRedis(t, stack.RedisOptions{InProcess: true})
+}
+
+// Cluster returns a real Redis Cluster of three masters, of this test alone. It is
+// stopped when the test ends.
+func Cluster(t testing.TB) *stack.Cluster {
+	t.Helper()
+	return own(t, stack.StartCluster, (*stack.Cluster).Stop)
+}
+
+// Sentinels returns a real master with a replica and three sentinels, of this
+// test alone. They are stopped when the test ends.
+func Sentinels(t testing.TB) *stack.Sentinels {
+	t.Helper()
+	return own(t, stack.StartSentinels, (*stack.Sentinels).Stop)
+}
+
+func own[S any](t testing.TB, start func(context.Context, *slog.Logger) (S, error), stop func(S, context.Context) error) S {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	defer cancel()
+	servers, err := start(ctx, nil)
+	if errors.Is(err, stack.ErrNoRedis) {
+		missing(t, err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	cleanup(t, func(ctx context.Context) error { return stop(servers, ctx) })
+	return servers
 }
 
 var sharedPostgres = sync.OnceValues(func() (string, error) {

@@ -2,12 +2,15 @@ package stacktest_test
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/redis/go-redis/v9"
 
+	"onsale/internal/redisconn"
 	"onsale/internal/stack"
 	"onsale/internal/stack/stacktest"
 )
@@ -60,5 +63,37 @@ func TestRedisIsReal(t *testing.T) {
 		if err := client.Ping(t.Context()).Err(); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// What only a cluster or Sentinel has to get right: the address says what it is,
+// and nothing is left behind.
+func TestTopologies(t *testing.T) {
+	t.Parallel()
+	for name, start := range map[string]func(testing.TB) string{
+		"cluster":  func(t testing.TB) string { return stacktest.Cluster(t).URL() },
+		"sentinel": func(t testing.TB) string { return stacktest.Sentinels(t).URL() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			began := time.Now()
+			client, err := redisconn.Open(start(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer client.Close()
+			if took := time.Since(began); took > 10*time.Second {
+				t.Errorf("it took %v to start", took)
+			}
+			for i := range 20 { // in many slots
+				key := fmt.Sprintf("{%d}", i)
+				if err := client.Set(t.Context(), key, i, 0).Err(); err != nil {
+					t.Fatal(err)
+				}
+				if n, err := client.Get(t.Context(), key).Int(); n != i || err != nil {
+					t.Errorf("%s = %d, %v", key, n, err)
+				}
+			}
+		})
 	}
 }

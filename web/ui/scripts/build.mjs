@@ -60,7 +60,7 @@ async function bundle(entry, lang, assets = {}) {
       terserOptions: { module: true, ecma: 2022, compress: { passes: 3 } },
       write: false,
       modulePreload: false,
-      rollupOptions: { input: join(root, `src/queue/${entry}.ts`), preserveEntrySignatures: 'exports-only' },
+      rollupOptions: { input: join(root, `src/queue/${entry}.ts`), preserveEntrySignatures: 'exports-only', checks: { pluginTimings: false } },
     },
   });
   const chunks = output.filter((o) => o.type === 'chunk');
