@@ -284,8 +284,8 @@ func TestQueuePageKnowsTheWayBack(t *testing.T) {
 	t.Parallel()
 	e := newEntrance(t, waitroom.Options{})
 	e.server.UI = fstest.MapFS{
-		"csp.json":   {Data: []byte(`{"queue.html":{}}`)},
-		"queue.html": {Data: []byte("<title><!--onsale:title--></title><!--onsale:data-->")},
+		"csp.json":      {Data: []byte(`{"queue.en.html":{}}`)},
+		"queue.en.html": {Data: []byte("<title><!--onsale:title--></title><!--onsale:data-->")},
 	}
 	var err error
 	if e.server.pages, err = loadPages(e.server.UI); err != nil {
@@ -327,7 +327,9 @@ func TestQueuePageKnowsTheWayBack(t *testing.T) {
 		e.server.Handler().ServeHTTP(w, r)
 		return w
 	}
-	page := func() *rendered { return e.server.pages.back["queue.html "+testEvent+" http://tickets.example/many"] }
+	page := func() *rendered {
+		return e.server.pages.back["queue.en.html "+testEvent+" http://tickets.example/many"]
+	}
 	for range popular {
 		many("br")
 	}
@@ -358,12 +360,12 @@ func TestQueuePageKnowsTheWayBack(t *testing.T) {
 		t.Errorf("%+v is kept", page())
 	}
 	// Any number of ways back leaves the page that all others load where it is.
-	before := e.server.pages.kept["queue.html "+testEvent]
+	before := e.server.pages.kept["queue.en.html "+testEvent]
 	for i := range 3 * mostPages / 2 {
 		w := httptest.NewRecorder()
 		e.server.Handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/queue/"+testEvent+"?return=/"+strings.Repeat("a", i%1000+1), nil))
 	}
-	if n := len(e.server.pages.back); n > mostPages || before == nil || e.server.pages.kept["queue.html "+testEvent] == nil {
+	if n := len(e.server.pages.back); n > mostPages || before == nil || e.server.pages.kept["queue.en.html "+testEvent] == nil {
 		t.Errorf("%d pages are kept", n)
 	}
 }

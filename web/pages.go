@@ -13,6 +13,7 @@ import (
 	"mime"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,6 +23,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"golang.org/x/sync/singleflight"
 	"golang.org/x/text/currency"
+	"golang.org/x/text/language"
 
 	"onsale/catalog"
 	"onsale/internal/fault"
@@ -366,6 +368,9 @@ func (s *Server) queuePage(c *gin.Context) {
 		return
 	}
 	c.Header("X-Robots-Tag", "noindex")
+	lang := queueLanguage(c)
+	c.Header("Content-Language", lang)
+	c.Writer.Header().Add("Vary", "Accept-Language")
 	// Where a protected site wants its visitor back, as an address that the page
 	// may follow without a further look.
 	var back *string
@@ -375,7 +380,7 @@ func (s *Server) queuePage(c *gin.Context) {
 		back = &way
 		shelf, effort, key = s.pages.back, quickBrotli, event+" "+way
 	}
-	s.pageFrom(c, shelf, effort, "queue.html", key, func(ctx context.Context) (content, error) {
+	s.pageFrom(c, shelf, effort, "queue."+lang+".html", key, func(ctx context.Context) (content, error) {
 		room, err := s.Rooms.Room(ctx, event)
 		if err != nil {
 			return content{}, err
@@ -391,6 +396,33 @@ func (s *Server) queuePage(c *gin.Context) {
 		}
 		return content{Title: fmt.Sprint(event["name"]), Data: map[string]any{"event": event, "return": back}}, nil
 	})
+}
+
+// The queue page is built once for each language, so that nobody loads the
+// words of another. The list in ui/scripts/build.mjs is the same.
+var (
+	queueLanguages = []string{"en", "de", "fr", "es", "ja"}
+	queueMatcher   = language.NewMatcher([]language.Tag{
+		language.English, language.German, language.French, language.Spanish, language.Japanese,
+	})
+)
+
+// queueLanguage chooses by ?lang=, which the page's own menu sets, and by what
+// the browser likes to read.
+func queueLanguage(c *gin.Context) string {
+	if asked := c.Query("lang"); slices.Contains(queueLanguages, asked) {
+		return asked
+	}
+	header := c.GetHeader("Accept-Language")
+	if len(header) > 200 {
+		return queueLanguages[0]
+	}
+	likes, _, err := language.ParseAcceptLanguage(header)
+	if err != nil {
+		return queueLanguages[0]
+	}
+	_, n, _ := queueMatcher.Match(likes...)
+	return queueLanguages[n]
 }
 
 func execute(t *template.Template, data any) (template.HTML, error) {
