@@ -358,6 +358,8 @@ test('a claim that came too late looks for the place again', () => {
   });
 });
 
-test('shoppers are sent where the server says', () => stage.open(path, {
-  ...telling(f.me({ state: 'shopping', lease_ends: f.after(600), pass: 'pa.ss' })), data: { queue: { data: { event: f.event, return: '/console?from=queue' } } },
-}, (page) => page.waitForURL('**/console?from=queue')));
+test('shoppers of a protected site are sent back by way of the server', () => {
+  const to = encodeURIComponent('https://shop.example/buy?x=1');
+  return stage.open(`${path}?return=${to}`, telling(f.me({ state: 'shopping', lease_ends: f.after(600), pass: 'pa.ss' }), { [`GET ${api.room}/enter`]: json({}) }),
+    (page) => page.waitForURL(`**${api.room}/enter?return=${to}`));
+});

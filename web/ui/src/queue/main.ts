@@ -17,11 +17,12 @@ let arrival = arrivalOf(hash);
 if (arrival) history.replaceState(null, '', pathname + search);
 
 const id = pathId();
-const data = pageData<{ event: Event | null; room: Room | null; now: string; return: string | null }>();
+const data = pageData<{ event: Event | null; room: Room | null; now: string }>();
 const $ = <E extends HTMLElement = HTMLElement>(n: string): E => document.getElementById(n) as E;
 const shop = `/events/${id}`;
-/** Where shoppers go: to our shop, or by an address the server has judged to the site the line protects. */
-const inside = data.return ?? shop;
+/** Where shoppers go: to our shop, or to the site the line protects, by way of the server, which judges the address. */
+const back = new URLSearchParams(search).get('return');
+const inside = back ? `/v1/rooms/${id}/enter?return=${encodeURIComponent(back)}` : shop;
 const recall = (k: string): string | null => store.get(`onsale:${k}:${id}`);
 const keep = (k: string, v: string | null | false | undefined): void => store.set(`onsale:${k}:${id}`, v || null);
 const number = (n: number): string => n.toLocaleString(locale());
