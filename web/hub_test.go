@@ -41,7 +41,7 @@ type hall struct {
 
 func roomSettings() waitroom.Settings {
 	return waitroom.Settings{Event: testEvent, Name: "Night", State: waitroom.Open, Throttle: waitroom.Throttle{
-		RatePerMinute: 0, Burst: 1000, MaxShoppers: 1000, Lease: time.Minute, ClaimWindow: time.Minute,
+		RatePerMinute: 1, Burst: 1000, MaxShoppers: 1000, Lease: time.Minute, ClaimWindow: time.Minute,
 	}}
 }
 
