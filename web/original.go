@@ -22,11 +22,12 @@ import (
 var anonymous = checkout.Buyer{Name: "Guest", Email: "guest@onsale.invalid"}
 
 func (s *Server) originalRoutes(r gin.IRouter) {
+	few := s.atOnce.limit(s)
 	r.GET("/event/:id", s.originalEvent)
 	r.GET("/event/search", s.originalSearch)
 	for _, slash := range []string{"", "/"} {
-		r.POST("/reserve_ticket"+slash, s.reserveTicket)
-		r.POST("/purchase_ticket"+slash, s.purchaseTicket)
+		r.POST("/reserve_ticket"+slash, few, s.reserveTicket)
+		r.POST("/purchase_ticket"+slash, few, s.purchaseTicket)
 	}
 }
 

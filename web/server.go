@@ -83,6 +83,7 @@ type Server struct {
 	api      *apiDocument
 	metrics  *metrics
 	requests *requestIDs
+	atOnce   *atOnce
 	origins  map[string]bool
 	returns  map[string]bool // the same, as returnTo compares them
 	secure   bool            // cookies only over TLS
@@ -107,6 +108,7 @@ func New(d Deps) (*Server, error) {
 		log:      d.Logger,
 		engine:   gin.New(),
 		requests: newRequestIDs(),
+		atOnce:   newAtOnce(),
 		secure:   d.PublicURL.Scheme == "https",
 		origins:  map[string]bool{origin(d.PublicURL): true},
 	}

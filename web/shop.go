@@ -29,17 +29,18 @@ import (
 const orderLinkLife = 3 * 365 * 24 * time.Hour
 
 func (s *Server) shopRoutes(r gin.IRouter) {
-	r.POST("/v1/events/:id/holds", s.makeHold)
+	few := s.atOnce.limit(s)
+	r.POST("/v1/events/:id/holds", few, s.makeHold)
 	r.GET("/v1/events/:id/holds", s.listHolds)
 	r.GET("/v1/events/:id/holds/:hold", s.getHold)
 	r.POST("/v1/events/:id/holds/:hold/extend", s.extendHold)
 	r.DELETE("/v1/events/:id/holds/:hold", s.releaseHold)
 	r.GET("/v1/events/:id/availability", s.availability)
 	r.GET("/v1/events/:id/live", s.liveMap)
-	r.POST("/v1/orders", s.createOrder)
+	r.POST("/v1/orders", few, s.createOrder)
 	r.GET("/v1/orders/:id", s.getOrder)
-	r.POST("/v1/orders/:id/pay", s.payOrder)
-	r.POST("/v1/orders/:id/cancel", s.cancelOrder)
+	r.POST("/v1/orders/:id/pay", few, s.payOrder)
+	r.POST("/v1/orders/:id/cancel", few, s.cancelOrder)
 	r.GET("/v1/orders/:id/tickets", s.orderTickets)
 	r.GET("/v1/orders/:id/tickets/:ticket/qr.png", s.ticketQR)
 	if s.Sandbox != nil {
