@@ -26,7 +26,7 @@ type poll struct {
 }
 
 const (
-	pollsForgiven = 20
+	pollsForgiven = 40
 	pollTolerance = 0.7 // of the interval told, after which a poll counts as in time
 	pollsSwept    = time.Minute
 )

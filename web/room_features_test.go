@@ -179,7 +179,7 @@ func TestPollingTooOftenOverHTTP(t *testing.T) {
 	s := newStage(t, stageOptions{})
 	event := s.eventWith("Polled", `{"state":"paused"}`)
 	m := s.join(event)
-	for range 60 {
+	for range 80 {
 		r := s.get("/v1/rooms/"+event+"/me", bearing(m.VisitorToken))
 		if r.status == http.StatusOK {
 			continue
@@ -190,7 +190,7 @@ func TestPollingTooOftenOverHTTP(t *testing.T) {
 		}
 		return
 	}
-	t.Error("60 polls at once were all answered")
+	t.Error("80 polls at once were all answered")
 }
 
 // Operators change everything about a room, let people in, and take the room away.
@@ -250,4 +250,52 @@ func TestOperatorConfiguresTheRoom(t *testing.T) {
 		s.get(admin, asOperator).ok(200, &view)
 		return view.Ready
 	}, func(n int) bool { return n == len(all) })
+}
+
+// The last tickets: while they are held the door is shut and says so, it opens when
+// they come back, and when they are sold the room is over for everybody at once.
+func TestSoldOutIsToldAtOnce(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, stageOptions{})
+	document := fmt.Sprintf(stageEvent, "Two left", "on_sale")
+	before, _, _ := strings.Cut(document, `"generate"`)
+	var created struct{ ID string }
+	s.post("/v1/admin/events", before+`"areas":[{"name":"Floor","capacity":2,"price":1000}],
+		"room":{"state":"open","rate_per_minute":60000,"burst":1000,"max_shoppers":100,"lease_s":600,"claim_window_s":60}}`, asOperator).ok(201, &created)
+	event := created.ID
+	must(t, s.rooms.ShopOK(t.Context(), event, 2, 0, 2))
+	buyer := s.admitted(event)
+	var page struct{ Tickets []struct{ ID string } }
+	s.get("/v1/events/"+event+"/tickets").ok(200, &page)
+	h := s.held(event, buyer.Pass, page.Tickets[0].ID, page.Tickets[1].ID)
+	reason := func() string {
+		var v struct{ State, Reason string }
+		s.get("/v1/admin/rooms/"+event, asOperator).ok(200, &v)
+		return v.State + " " + v.Reason
+	}
+	eventually(t, "all is held", reason, func(r string) bool { return r == "open all_held" })
+	waiting := s.join(event)
+	if waiting.State != "waiting" {
+		t.Fatalf("let in to nothing: %+v", waiting)
+	}
+	socket := s.dial("/v1/rooms/"+event+"/ws", http.Header{"Authorization": {"Bearer " + waiting.VisitorToken}}, "onsale.v1")
+	socket.until("why the line stands", func(m me) bool { return m.Room.Reason != nil && *m.Room.Reason == "all_held" })
+	s.do(http.MethodDelete, "/v1/events/"+event+"/holds/"+h.Hold, "", bearing(buyer.Pass)).ok(204, nil)
+	socket.until("the turn, since the tickets came back", func(m me) bool { return m.State == "ready" })
+	h = s.held(event, buyer.Pass, page.Tickets[0].ID, page.Tickets[1].ID)
+	eventually(t, "all is held again", reason, func(r string) bool { return r == "open all_held" })
+	late := s.join(event)
+	lateSocket := s.dial("/v1/rooms/"+event+"/ws", http.Header{"Authorization": {"Bearer " + late.VisitorToken}}, "onsale.v1")
+	o := s.paid(s.ordered(buyer.Pass, h), "tok_ok")
+	if o.Status != "paid" && o.Status != "fulfilled" {
+		t.Fatalf("order %+v", o)
+	}
+	lateSocket.until("that it is over", func(m me) bool { return m.State == "closed" && m.Room.State == "closed" })
+	if code := lateSocket.closed(); code != 4010 {
+		t.Errorf("closed with %d", code)
+	}
+	if r := reason(); r != "closed closed" {
+		t.Errorf("the room is %q", r)
+	}
+	s.post("/v1/rooms/"+event+"/join", "{}").refused(409, "room-closed")
 }

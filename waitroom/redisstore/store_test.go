@@ -702,8 +702,8 @@ var conformance = []struct {
 	{"the schedule opens and closes", func(t *testing.T, rdb redis.UniversalClient) {
 		now := time.Now()
 		s := wide()
-		s.State, s.LobbyOpensAt, s.OpensAt = waitroom.Scheduled, now.Add(20*time.Millisecond), now.Add(80*time.Millisecond)
-		s.ClosesAt = now.Add(150 * time.Millisecond)
+		s.State, s.LobbyOpensAt, s.OpensAt = waitroom.Scheduled, now.Add(20*time.Millisecond), now.Add(200*time.Millisecond)
+		s.ClosesAt = now.Add(time.Second)
 		r := newRoom(t, rdb, s, redisstore.Options{})
 		r.join("early")
 		var seen []waitroom.State
