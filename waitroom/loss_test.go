@@ -3,6 +3,7 @@ package waitroom_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -148,8 +149,8 @@ func TestLossDuringTheDraw(t *testing.T) {
 		t.Fatalf("the draw became\n%+v, was\n%+v", room.Draw, drawn.Draw)
 	}
 	newcomer := d.join(waitroom.JoinRequest{})
-	for i := len(ids) - 1; i >= 0; i-- {
-		d.join(waitroom.JoinRequest{Visitor: ids[i], Receipt: receipts[i]})
+	for i, id := range slices.Backward(ids) {
+		d.join(waitroom.JoinRequest{Visitor: id, Receipt: receipts[i]})
 	}
 	d.tick()
 	seed, err := drawn.Draw.Seed()

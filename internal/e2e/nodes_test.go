@@ -46,12 +46,11 @@ type crowd struct {
 	wg    sync.WaitGroup
 
 	mu      sync.Mutex
-	tries   []time.Time    // of connecting again
-	codes   map[int]int    // with which connections ended
-	at      map[string]int // which node tells somebody their place
-	place   map[string]float64
-	heard   map[string]time.Time
-	stopped bool
+	tries []time.Time    // of connecting again
+	codes map[int]int    // with which connections ended
+	at    map[string]int // which node tells somebody their place
+	place map[string]float64
+	heard map[string]time.Time
 }
 
 // wait lets n people join at any node and connect to the one at index first.

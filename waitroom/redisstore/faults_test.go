@@ -431,3 +431,25 @@ func TestNothingIsDoneHalfway(t *testing.T) {
 		})
 	}
 }
+
+// An operator who lets in ten lets in ten, though the reply is lost on its way.
+func TestAdmitNowIsDoneOnce(t *testing.T) {
+	t.Parallel()
+	server := miniredis.RunT(t)
+	r := newRoom(t, client(t, "redis://"+server.Addr()), narrow(1), redisstore.Options{})
+	for _, name := range names(50) {
+		r.join(name)
+	}
+	node := newFaultyNode(t, server.Addr(), pass.Generate(), time.Now)
+	for turn := range 2 {
+		node.faults.set(2, true)
+		tick, err := node.Store.AdmitNow(t.Context(), r.event, 10)
+		node.faults.set(0, false)
+		if err != nil || tick.Admitted != 10 {
+			t.Fatalf("%+v, %v", tick, err)
+		}
+		if n := r.now().Admitted; n != int64(10*(turn+1)) {
+			t.Errorf("%d were let in by %d calls for 10", n, turn+1)
+		}
+	}
+}
