@@ -45,7 +45,7 @@ type crowd struct {
 	nodes []*node
 	wg    sync.WaitGroup
 
-	mu      sync.Mutex
+	mu    sync.Mutex
 	tries []time.Time    // of connecting again
 	codes map[int]int    // with which connections ended
 	at    map[string]int // which node tells somebody their place
