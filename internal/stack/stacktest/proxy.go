@@ -1,6 +1,7 @@
 package stacktest
 
 import (
+	"context"
 	"math/rand/v2"
 	"net"
 	"net/url"
@@ -84,7 +85,7 @@ func (p *Proxy) accept() {
 		if err != nil {
 			return
 		}
-		server, err := net.DialTimeout("tcp", p.target.Host, timeout)
+		server, err := (&net.Dialer{Timeout: timeout}).DialContext(context.Background(), "tcp", p.target.Host)
 		if err != nil {
 			_ = client.Close()
 			continue
