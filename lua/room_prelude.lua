@@ -220,7 +220,7 @@ local function free(d)
   if d.state ~= 'open' and d.state ~= 'draining' then return 0 end
   if d.moving > 0 or d.quiet_until > now then return 0 end
   if d.bypass then return 500 end
-  if d.shop_ok_until <= now or d.stock == 0 or d.available == 0 then return 0 end
+  if d.rate == 0 or d.shop_ok_until <= now or d.stock == 0 or d.available == 0 then return 0 end
   local shopping, ready = redis.call('ZCARD', ACTIVE), redis.call('ZCARD', READY_SET)
   local n = math.min(math.floor(d.tokens / UNIT), d.cap - shopping - reserved(d, ready))
   n = math.min(n, math.floor(d.cap * 1.5) - shopping - ready) -- whatever was counted

@@ -460,6 +460,28 @@ func TestAdmitNow(t *testing.T) {
 	wantFault(t, err, fault.Conflict)
 }
 
+// A rate of 0 lets in nobody, whatever the bucket holds.
+func TestRateZeroStopsTheLine(t *testing.T) {
+	t.Parallel()
+	d := opened(t, waitroom.Options{}, nil)
+	none, some := 0, 60
+	set := func(rate int) {
+		t.Helper()
+		if err := d.Configure(t.Context(), event, waitroom.Patch{Throttle: waitroom.ThrottlePatch{RatePerMinute: &rate}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(none)
+	d.shopOK()
+	j := d.join(waitroom.JoinRequest{})
+	d.tick()
+	if state, room := d.state(j.Visitor), d.room(); state != waitroom.Waiting || room.Standstill() != waitroom.ReasonStopped {
+		t.Errorf("with a rate of 0 the visitor is %q, the line stands for %q", state, room.Standstill())
+	}
+	set(some)
+	until(t, "the line to move again", func() bool { d.tick(); return d.state(j.Visitor) == waitroom.Ready })
+}
+
 func TestBypassLetsEverybodyIn(t *testing.T) {
 	t.Parallel()
 	d := opened(t, waitroom.Options{}, func(s *waitroom.Settings) {

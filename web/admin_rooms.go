@@ -168,10 +168,11 @@ func (s *Server) answerRoom(c *gin.Context, event string) {
 	private(c, http.StatusOK, s.roomView(c.Request.Context(), room))
 }
 
-// timeOrNull is a member that can be a time, null, or absent.
+// timeOrNull is a member that can be a time, null (the zero time), or absent
+// (nil).
 type timeOrNull struct{ at *time.Time }
 
-// UnmarshalJSON implements json.Unmarshaler; null is the zero time.
+// UnmarshalJSON implements json.Unmarshaler.
 func (t *timeOrNull) UnmarshalJSON(b []byte) error {
 	t.at = new(time.Time)
 	if string(b) == "null" {
@@ -201,9 +202,9 @@ type roomPatch struct {
 	Bypass        *bool               `json:"bypass,omitempty"`
 	Challenge     *waitroom.Challenge `json:"challenge,omitempty"`
 	PublicSource  *string             `json:"public_source,omitempty"`
-	OpensAt       *timeOrNull         `json:"opens_at,omitempty"`
-	LobbyOpensAt  *timeOrNull         `json:"lobby_opens_at,omitempty"`
-	ClosesAt      *timeOrNull         `json:"closes_at,omitempty"`
+	OpensAt       timeOrNull          `json:"opens_at,omitzero"`
+	LobbyOpensAt  timeOrNull          `json:"lobby_opens_at,omitzero"`
+	ClosesAt      timeOrNull          `json:"closes_at,omitzero"`
 	Autopilot     *struct {
 		Enabled       *bool    `json:"enabled,omitempty"`
 		MinRate       *int     `json:"min_rate_per_minute,omitempty"`
@@ -214,19 +215,13 @@ type roomPatch struct {
 }
 
 func (b *roomPatch) patch() waitroom.Patch {
-	at := func(t *timeOrNull) *time.Time {
-		if t == nil {
-			return nil
-		}
-		return t.at
-	}
 	p := waitroom.Patch{
 		Throttle: waitroom.ThrottlePatch{
 			RatePerMinute: b.RatePerMinute, Burst: b.Burst, MaxShoppers: b.MaxShoppers,
 			Lease: seconds(b.LeaseS), ClaimWindow: seconds(b.ClaimWindowS), Grace: seconds(b.GraceS),
 		},
 		Order: b.Order, InviteOnly: b.InviteOnly, Bypass: b.Bypass, Challenge: b.Challenge, PublicSource: b.PublicSource,
-		OpensAt: at(b.OpensAt), LobbyOpensAt: at(b.LobbyOpensAt), ClosesAt: at(b.ClosesAt),
+		OpensAt: b.OpensAt.at, LobbyOpensAt: b.LobbyOpensAt.at, ClosesAt: b.ClosesAt.at,
 	}
 	if a := b.Autopilot; a != nil {
 		p.Autopilot = waitroom.AutopilotPatch{Enabled: a.Enabled, MinRate: a.MinRate, MaxErrorShare: a.MaxErrorShare, MaxPoolShare: a.MaxPoolShare}

@@ -206,15 +206,6 @@ func redirectTo(c *gin.Context, location string) {
 	c.Status(http.StatusSeeOther)
 }
 
-// wayBack is the address by which the queue page sends a visitor to a protected
-// site.
-func (s *Server) wayBack(event string, to *url.URL) string {
-	if s.ours(to) {
-		return to.String()
-	}
-	return strings.TrimSuffix(s.PublicURL.String(), "/") + "/v1/rooms/" + event + "/enter?return=" + url.QueryEscape(to.String())
-}
-
 // ours reports whether u is on the host that has our cookies.
 func (s *Server) ours(u *url.URL) bool { return returnOrigin(u) == returnOrigin(s.PublicURL) }
 

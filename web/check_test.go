@@ -1,18 +1,13 @@
 package web
 
 import (
-	"compress/gzip"
 	"encoding/json"
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
 	"testing/fstest"
 	"time"
-
-	"github.com/andybalholm/brotli"
 
 	"onsale/internal/fault"
 	"onsale/waitroom"
@@ -279,107 +274,27 @@ func TestEnterHandsThePassOver(t *testing.T) {
 	}
 }
 
-// TestQueuePageKnowsTheWayBack, and only a way that has been judged.
-func TestQueuePageKnowsTheWayBack(t *testing.T) {
+// A way back makes no page of its own: the page leads through enter, which judges
+// it. What many load in a surge is rendered and compressed once.
+func TestAnyWayBackLoadsTheSamePage(t *testing.T) {
 	t.Parallel()
 	e := newEntrance(t, waitroom.Options{})
 	e.server.UI = fstest.MapFS{
-		"csp.json":   {Data: []byte(`{"queue.html":{}}`)},
-		"queue.html": {Data: []byte("<title><!--onsale:title--></title><!--onsale:data-->")},
+		"csp.json":      {Data: []byte(`{"queue.en.html":{}}`)},
+		"queue.en.html": {Data: []byte("<title><!--onsale:title--></title><!--onsale:data-->")},
 	}
 	var err error
 	if e.server.pages, err = loadPages(e.server.UI); err != nil {
 		t.Fatal(err)
 	}
-	enter := "http://tickets.example/v1/rooms/" + testEvent + "/enter?return="
-	for query, want := range map[string]any{
-		"":                                      nil,
-		"?return=https://evil.example/":         nil,
-		"?return=//evil.example/":               nil,
-		"?return=javascript:alert(1)":           nil,
-		"?return=/queue/" + testEvent:           nil,
-		"?return=/buy":                          "http://tickets.example/buy",
-		"?return=https://partner.example/a%3Fb": enter + "https%3A%2F%2Fpartner.example%2Fa%3Fb",
-		"?return=/" + url.QueryEscape(`</script><script>alert(1)</script>`): "http://tickets.example/%3C/script%3E%3Cscript%3Ealert%281%29%3C/script%3E",
-	} {
-		for range 2 { // rendered, and kept
-			a := e.do("GET", "/queue/"+testEvent+query, "", "Accept", "text/html")
-			text := string(a.text)
-			_, text, _ = strings.Cut(text, `id="onsale-data">`)
-			text, _, _ = strings.Cut(text, "</script>")
-			var data map[string]any
-			if err := json.Unmarshal([]byte(text), &data); err != nil {
-				t.Fatalf("%s: %v in %s", query, err, a.text)
-			}
-			if got, there := data["return"]; !there || got != want {
-				t.Errorf("%s: return is %v, want %v", query, got, want)
-			}
-			if strings.Contains(string(a.text), "<script>alert") {
-				t.Errorf("%s: runs what stands in the address: %s", query, a.text)
-			}
+	plain := e.do("GET", "/queue/"+testEvent, "", "Accept", "text/html")
+	for _, back := range []string{"/buy", "https://partner.example/a?b", "https://evil.example/", "javascript:alert(1)", `</script><script>alert(1)</script>`} {
+		a := e.do("GET", "/queue/"+testEvent+"?return="+url.QueryEscape(back), "", "Accept", "text/html")
+		if a.StatusCode != http.StatusOK || string(a.text) != string(plain.text) {
+			t.Errorf("%s: %d %s", back, a.StatusCode, a.text)
 		}
 	}
-	// A way back that many take is compressed as well as the page of all others.
-	many := func(encoding string) *httptest.ResponseRecorder {
-		r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/queue/"+testEvent+"?return=/many", nil)
-		r.Header.Set("Accept-Encoding", encoding)
-		w := httptest.NewRecorder()
-		e.server.Handler().ServeHTTP(w, r)
-		return w
-	}
-	page := func() *rendered { return e.server.pages.back["queue.html "+testEvent+" http://tickets.example/many"] }
-	for range popular {
-		many("br")
-	}
-	if page() == nil || page().effort != quickBrotli {
-		t.Fatalf("%+v is kept", page())
-	}
-	page().at = time.Time{} // has grown old
-	for encoding, open := range map[string]func(io.Reader) (io.Reader, error){
-		"br":       func(r io.Reader) (io.Reader, error) { return brotli.NewReader(r), nil },
-		"gzip":     func(r io.Reader) (io.Reader, error) { return gzip.NewReader(r) },
-		"identity": func(r io.Reader) (io.Reader, error) { return r, nil },
-	} {
-		for _, path := range []string{"/many", "/once-" + encoding} {
-			r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/queue/"+testEvent+"?return="+path, nil)
-			r.Header.Set("Accept-Encoding", encoding)
-			w := httptest.NewRecorder()
-			e.server.Handler().ServeHTTP(w, r)
-			plain, err := open(w.Body)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if text, err := io.ReadAll(plain); err != nil || !strings.Contains(string(text), "http://tickets.example"+path+`"`) {
-				t.Errorf("%s as %s: %v %q", path, encoding, err, text)
-			}
-		}
-	}
-	if page().effort != brotli.BestCompression || page().gz == nil {
-		t.Errorf("%+v is kept", page())
-	}
-	// Any number of ways back leaves the page that all others load where it is.
-	before := e.server.pages.kept["queue.html "+testEvent]
-	for i := range 3 * mostPages / 2 {
-		w := httptest.NewRecorder()
-		e.server.Handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/queue/"+testEvent+"?return=/"+strings.Repeat("a", i%1000+1), nil))
-	}
-	if n := len(e.server.pages.back); n > mostPages || before == nil || e.server.pages.kept["queue.html "+testEvent] == nil {
+	if n := len(e.server.pages.kept); n != 1 {
 		t.Errorf("%d pages are kept", n)
-	}
-}
-
-// BenchmarkQueuePageWithItsOwnWayBack is what an address that nobody has asked
-// for before costs, with a page of the real one's size.
-func BenchmarkQueuePageWithItsOwnWayBack(b *testing.B) {
-	var shell strings.Builder
-	for i := range 600 {
-		shell.WriteString("function f" + strings.Repeat(string(rune('a'+i%26)), i%7) + "(){return " + strings.Repeat("x", i%11) + "}\n")
-	}
-	shell.WriteString("<!--onsale:data-->")
-	for i := 0; b.Loop(); i++ {
-		way := "https://partner.example/" + strings.Repeat("a", i%100)
-		if _, err := render(shell.String(), content{Data: map[string]any{"return": way}}, nil, quickBrotli); err != nil {
-			b.Fatal(err)
-		}
 	}
 }

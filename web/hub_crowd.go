@@ -151,10 +151,10 @@ const notKnown = math.MaxInt
 // update takes in what the store says of a guest; ahead is their number in a
 // new place.
 func (c *crowd) update(g *guest, v waitroom.Visitor, ahead int) {
-	if v.State == g.v.State && v.Place == g.v.Place && v.Until.Equal(g.v.Until) {
+	if v.State == g.v.State && v.Score == g.v.Score && v.Until.Equal(g.v.Until) {
 		return
 	}
-	moved := v.Place != g.v.Place || v.State != waitroom.Waiting || g.v.State != waitroom.Waiting
+	moved := v.Score != g.v.Score || v.State != waitroom.Waiting || g.v.State != waitroom.Waiting
 	if g.lined && moved {
 		c.stale = true
 	}
@@ -162,7 +162,7 @@ func (c *crowd) update(g *guest, v waitroom.Visitor, ahead int) {
 		g.guess = guess{}
 	}
 	v.Receipt, v.Pass = "", ""
-	if v.Place == g.v.Place && v.Epoch == g.v.Epoch {
+	if v.Score == g.v.Score && v.Epoch == g.v.Epoch {
 		v.Receipt = g.v.Receipt
 	}
 	if moved {
@@ -464,7 +464,7 @@ func (h *Hub) announce(c *crowd, before, now *sight) {
 		if w != 0 {
 			if g.guess.at == 0 && g.v.State == waitroom.Waiting {
 				if wait := now.room.Wait(g.v.Ahead); wait != nil {
-					g.guess = guess{now.room.AsOf.Unix(), int32(wait.Low), int32(wait.High)} //nolint:gosec // up to a day
+					g.guess = guess{now.room.AsOf.Unix(), int32(wait.Low), int32(wait.High)}
 				}
 			}
 			g.told, g.toldAt = g.v.Ahead, at

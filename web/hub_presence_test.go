@@ -82,6 +82,24 @@ func TestHubBringsBackWhoWasPassedOver(t *testing.T) {
 	c.until("the turn", func(me waitroom.Me) bool { return me.State == waitroom.Ready && *me.Place == *j.Place })
 }
 
+// Somebody whom an operator moves to another lane is told so at once.
+func TestHubTellsOfAnotherLane(t *testing.T) {
+	t.Parallel()
+	h := newHall(t, func(o *hubOptions) { o.calm = time.Hour })
+	h.join()
+	j := h.join()
+	c := h.connect(j.Visitor)
+	c.until("the place", func(me waitroom.Me) bool { return *me.Lane == "general" && *me.Ahead == 1 })
+	if _, err := h.rooms.SetLane(t.Context(), testEvent, j.Visitor, waitroom.Staff); err != nil {
+		t.Fatal(err)
+	}
+	c.until("the better lane", func(me waitroom.Me) bool { return *me.Lane == "staff" && *me.Ahead == 0 && *me.Place == *j.Place })
+	if _, err := h.rooms.SetLane(t.Context(), testEvent, j.Visitor, waitroom.Suspect); err != nil {
+		t.Fatal(err)
+	}
+	c.until("the worse lane", func(me waitroom.Me) bool { return *me.Lane == "suspect" && *me.Ahead == 1 })
+}
+
 // estimates counts the waits that came to their end.
 func (h *hall) estimates() (n float64) {
 	h.t.Helper()

@@ -41,13 +41,19 @@ type hall struct {
 
 func roomSettings() waitroom.Settings {
 	return waitroom.Settings{Event: testEvent, Name: "Night", State: waitroom.Open, Throttle: waitroom.Throttle{
-		RatePerMinute: 0, Burst: 1000, MaxShoppers: 1000, Lease: time.Minute, ClaimWindow: time.Minute,
+		RatePerMinute: 1, Burst: 1000, MaxShoppers: 1000, Lease: time.Minute, ClaimWindow: time.Minute,
 	}}
 }
 
 // newHall runs a hub that ticks fast. The shop is not well yet, so everybody
 // waits.
 func newHall(t testing.TB, change func(*hubOptions)) *hall {
+	t.Helper()
+	return newHallBehind(t, change, nil)
+}
+
+// newHallBehind is newHall with another server in front.
+func newHallBehind(t testing.TB, change func(*hubOptions), front func(*httptest.Server)) *hall {
 	t.Helper()
 	h := &hall{t: t, redis: miniredis.NewMiniRedis(), keys: pass.Generate(), registry: prometheus.NewRegistry()}
 	if err := h.redis.Start(); err != nil {
@@ -91,7 +97,11 @@ func newHall(t testing.TB, change func(*hubOptions)) *hall {
 			c.String(status, err.Error())
 		}
 	})
-	server := httptest.NewServer(engine)
+	server := httptest.NewUnstartedServer(engine)
+	if front != nil {
+		front(server)
+	}
+	server.Start()
 	h.url = "ws" + strings.TrimPrefix(server.URL, "http") + "/ws"
 	t.Cleanup(func() {
 		end, done := context.WithTimeout(context.Background(), 2*time.Second)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"runtime/debug"
 	"strconv"
@@ -45,7 +46,12 @@ func (r *requestIDs) next() string {
 }
 
 // requestID is the name of the request that is being answered.
-func requestID(c *gin.Context) string { return c.Writer.Header().Get(requestIDHeader) }
+func requestID(c *gin.Context) string {
+	if names := c.Writer.Header()[requestIDHeader]; len(names) > 0 {
+		return names[0]
+	}
+	return ""
+}
 
 func plainID(s string) bool {
 	if len(s) < 8 || len(s) > 64 {
@@ -106,9 +112,7 @@ func (s *Server) recover(c *gin.Context) {
 // headers sets what every answer carries. Pages replace the policy by theirs.
 func (s *Server) headers(c *gin.Context) {
 	h := c.Writer.Header()
-	for name, value := range everyAnswer {
-		h[name] = value
-	}
+	maps.Copy(h, everyAnswer)
 	if s.secure {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
 	}

@@ -13,15 +13,16 @@ import (
 	"mime"
 	"net/http"
 	"path"
+	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/andybalholm/brotli"
 	"github.com/gin-gonic/gin"
 	"golang.org/x/sync/singleflight"
 	"golang.org/x/text/currency"
+	"golang.org/x/text/language"
 
 	"onsale/catalog"
 	"onsale/internal/fault"
@@ -33,12 +34,8 @@ type UI fs.FS
 
 const (
 	pageFresh = time.Second // how old a rendered page may be
-	mostPages = 500         // rendered pages kept, and as many of those made for one way back
-	// A page that perhaps nobody asks for again is compressed quickly, which makes
-	// it a tenth larger in a twentieth of the time; from so many requests on, well.
-	quickBrotli = 4
-	popular     = 50
-	noPages     = "The browser pages are not part of this build. Build them with: make ui build\n"
+	mostPages = 500         // rendered pages kept
+	noPages   = "The browser pages are not part of this build. Build them with: make ui build\n"
 )
 
 // pages renders shells and keeps the results for a moment: in a surge everybody
@@ -49,24 +46,18 @@ type pages struct {
 	flight singleflight.Group
 	mu     sync.Mutex
 	kept   map[string]*rendered
-	// Pages with a way back are as many as there are addresses: apart from the
-	// others, which they must not drive out.
-	back map[string]*rendered
 }
 
 type rendered struct {
-	etag     string
-	html, br []byte
-	gz       []byte // nil: compressed for each who asks
-	effort   int    // that went into br
-	at       time.Time
-	asked    atomic.Int32
+	etag         string
+	html, br, gz []byte
+	at           time.Time
 }
 
 // loadPages reads the shells. Without a build there are none, and pages answer
 // with how to make one.
 func loadPages(ui UI) (*pages, error) {
-	p := &pages{shells: make(map[string]string), csp: make(map[string]string), kept: make(map[string]*rendered), back: make(map[string]*rendered)}
+	p := &pages{shells: make(map[string]string), csp: make(map[string]string), kept: make(map[string]*rendered)}
 	if ui == nil {
 		return p, nil
 	}
@@ -130,11 +121,6 @@ type content struct {
 // page answers with a shell and its content. fill is called at most about once
 // a second for each key.
 func (s *Server) page(c *gin.Context, file, key string, fill func(ctx context.Context) (content, error)) {
-	s.pageFrom(c, s.pages.kept, brotli.BestCompression, file, key, fill)
-}
-
-// pageFrom is page for the given shelf of rendered pages.
-func (s *Server) pageFrom(c *gin.Context, shelf map[string]*rendered, effort int, file, key string, fill func(ctx context.Context) (content, error)) {
 	shell, ok := s.pages.shells[file]
 	if !ok {
 		c.Data(http.StatusServiceUnavailable, "text/plain; charset=utf-8", []byte(noPages))
@@ -142,7 +128,7 @@ func (s *Server) pageFrom(c *gin.Context, shelf map[string]*rendered, effort int
 	}
 	key = file + " " + key
 	s.pages.mu.Lock()
-	r := shelf[key]
+	r := s.pages.kept[key]
 	s.pages.mu.Unlock()
 	if r == nil || s.Clock().Sub(r.at) > pageFresh {
 		got, err, _ := s.pages.flight.Do(key, func() (any, error) {
@@ -152,23 +138,17 @@ func (s *Server) pageFrom(c *gin.Context, shelf map[string]*rendered, effort int
 			if err != nil {
 				return nil, err
 			}
-			if r != nil && r.asked.Load() >= popular {
-				effort = brotli.BestCompression
-			}
-			fresh, err := render(shell, filled, r, effort)
+			fresh, err := render(shell, filled, r)
 			if err != nil {
 				return nil, err
 			}
 			fresh.at = s.Clock()
-			if r != nil {
-				fresh.asked.Store(r.asked.Load())
-			}
 			s.pages.mu.Lock()
 			defer s.pages.mu.Unlock()
-			if len(shelf) >= mostPages {
-				clear(shelf)
+			if len(s.pages.kept) >= mostPages {
+				clear(s.pages.kept)
 			}
-			shelf[key] = fresh
+			s.pages.kept[key] = fresh
 			return fresh, nil
 		})
 		if err != nil {
@@ -177,7 +157,6 @@ func (s *Server) pageFrom(c *gin.Context, shelf map[string]*rendered, effort int
 		}
 		r, _ = got.(*rendered)
 	}
-	r.asked.Add(1)
 	h := c.Writer.Header()
 	h.Set("Content-Security-Policy", s.pages.csp[file])
 	h.Set("Cache-Control", "no-cache")
@@ -193,20 +172,15 @@ func (s *Server) pageFrom(c *gin.Context, shelf map[string]*rendered, effort int
 		h.Set("Content-Encoding", "br")
 		c.Data(http.StatusOK, kind, r.br)
 	case accepts(accepted, "gzip"):
-		gz := r.gz
-		if gz == nil {
-			gz = gzipLevel(r.html, gzip.BestSpeed)
-		}
 		h.Set("Content-Encoding", "gzip")
-		c.Data(http.StatusOK, kind, gz)
+		c.Data(http.StatusOK, kind, r.gz)
 	default:
 		c.Data(http.StatusOK, kind, r.html)
 	}
 }
 
 // render fills a shell and compresses it, unless last says the same already.
-// effort is brotli's level.
-func render(shell string, filled content, last *rendered, effort int) (*rendered, error) {
+func render(shell string, filled content, last *rendered) (*rendered, error) {
 	data, err := json.Marshal(filled.Data) // escapes <, > and &: safe inside a script element
 	if err != nil {
 		return nil, err
@@ -218,21 +192,13 @@ func render(shell string, filled content, last *rendered, effort int) (*rendered
 		"<!--onsale:data-->", `<script type="application/json" id="onsale-data">`+string(data)+`</script>`,
 	).Replace(shell))
 	sum := sha256.Sum256(html)
-	r := &rendered{etag: `W/"` + hex.EncodeToString(sum[:12]) + `"`, html: html, effort: effort}
-	if last != nil && last.etag == r.etag && last.effort >= effort {
-		r.br, r.gz, r.effort = last.br, last.gz, last.effort
+	r := &rendered{etag: `W/"` + hex.EncodeToString(sum[:12]) + `"`, html: html}
+	if last != nil && last.etag == r.etag {
+		r.br, r.gz = last.br, last.gz
 		return r, nil
 	}
 	var b bytes.Buffer
-	var br *brotli.Writer
-	if effort == quickBrotli { // as often as somebody makes up an address
-		br, _ = quickWriters.Get().(*brotli.Writer)
-		defer quickWriters.Put(br)
-		br.Reset(&b)
-	} else {
-		br = brotli.NewWriterLevel(&b, effort)
-		r.gz = gzipLevel(html, gzip.DefaultCompression)
-	}
+	br := brotli.NewWriterLevel(&b, brotli.BestCompression)
 	if _, err := br.Write(html); err != nil {
 		return nil, err
 	}
@@ -240,22 +206,16 @@ func render(shell string, filled content, last *rendered, effort int) (*rendered
 		return nil, err
 	}
 	r.br = bytes.Clone(b.Bytes())
-	return r, nil
-}
-
-// quickWriters keeps the tables of the quick compressor, which take longer to
-// make than to use.
-var quickWriters = sync.Pool{New: func() any { return brotli.NewWriterLevel(nil, quickBrotli) }}
-
-func gzipLevel(html []byte, level int) []byte {
-	var b bytes.Buffer
-	gz, err := gzip.NewWriterLevel(&b, level)
-	if err != nil {
-		panic(err) // a level that does not exist
+	b.Reset()
+	gz := gzip.NewWriter(&b)
+	if _, err := gz.Write(html); err != nil {
+		return nil, err
 	}
-	_, _ = gz.Write(html) // to memory
-	_ = gz.Close()
-	return b.Bytes()
+	if err := gz.Close(); err != nil {
+		return nil, err
+	}
+	r.gz = bytes.Clone(b.Bytes())
+	return r, nil
 }
 
 // accepts reports whether an Accept-Encoding header lists a coding, other than
@@ -366,16 +326,10 @@ func (s *Server) queuePage(c *gin.Context) {
 		return
 	}
 	c.Header("X-Robots-Tag", "noindex")
-	// Where a protected site wants its visitor back, as an address that the page
-	// may follow without a further look.
-	var back *string
-	shelf, effort, key := s.pages.kept, brotli.BestCompression, event
-	if to := s.returnTo(c.Query("return")); to != nil {
-		way := s.wayBack(event, to)
-		back = &way
-		shelf, effort, key = s.pages.back, quickBrotli, event+" "+way
-	}
-	s.pageFrom(c, shelf, effort, "queue.html", key, func(ctx context.Context) (content, error) {
+	lang := queueLanguage(c)
+	c.Header("Content-Language", lang)
+	c.Writer.Header().Add("Vary", "Accept-Language")
+	s.page(c, "queue."+lang+".html", event, func(ctx context.Context) (content, error) {
 		room, err := s.Rooms.Room(ctx, event)
 		if err != nil {
 			return content{}, err
@@ -389,8 +343,35 @@ func (s *Server) queuePage(c *gin.Context) {
 				event["venue"] = map[string]any{"name": e.Venue.Name, "city": e.Venue.City}
 			}
 		}
-		return content{Title: fmt.Sprint(event["name"]), Data: map[string]any{"event": event, "return": back}}, nil
+		return content{Title: fmt.Sprint(event["name"]), Data: map[string]any{"event": event}}, nil
 	})
+}
+
+// The queue page is built once for each language, so that nobody loads the
+// words of another. The list in ui/scripts/build.mjs is the same.
+var (
+	queueLanguages = []string{"en", "de", "fr", "es", "ja"}
+	queueMatcher   = language.NewMatcher([]language.Tag{
+		language.English, language.German, language.French, language.Spanish, language.Japanese,
+	})
+)
+
+// queueLanguage chooses by ?lang=, which the page's own menu sets, and by what
+// the browser likes to read.
+func queueLanguage(c *gin.Context) string {
+	if asked := c.Query("lang"); slices.Contains(queueLanguages, asked) {
+		return asked
+	}
+	header := c.GetHeader("Accept-Language")
+	if len(header) > 200 {
+		return queueLanguages[0]
+	}
+	likes, _, err := language.ParseAcceptLanguage(header)
+	if err != nil {
+		return queueLanguages[0]
+	}
+	_, n, _ := queueMatcher.Match(likes...)
+	return queueLanguages[n]
 }
 
 func execute(t *template.Template, data any) (template.HTML, error) {

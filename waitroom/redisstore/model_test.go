@@ -127,7 +127,7 @@ func (m *model) moves() bool {
 }
 
 func (m *model) free() int {
-	if m.state != waitroom.Open && m.state != waitroom.Draining || m.moving || m.shop <= m.now || m.available == 0 {
+	if m.state != waitroom.Open && m.state != waitroom.Draining || m.moving || m.throttle.RatePerMinute == 0 || m.shop <= m.now || m.available == 0 {
 		return 0
 	}
 	n := m.throttle.MaxShoppers - m.count(waitroom.Ready) - m.count(waitroom.Shopping)
@@ -411,7 +411,7 @@ func follow(t *testing.T, rt *rapid.T, rdb redis.UniversalClient, clock *minired
 		order: rapid.SampledFrom([]waitroom.Order{waitroom.FIFO, waitroom.DrawOrder}).Draw(rt, "order"),
 		throttle: waitroom.Throttle{
 			Burst: rapid.IntRange(1, 8).Draw(rt, "burst"), MaxShoppers: rapid.IntRange(0, 6).Draw(rt, "cap"),
-			Lease: time.Hour, ClaimWindow: time.Hour, Grace: time.Hour,
+			Lease: time.Hour, ClaimWindow: time.Hour, Grace: time.Hour, RatePerMinute: 1,
 		},
 	}
 	advance := func(d time.Duration) {

@@ -70,10 +70,10 @@ func wide() waitroom.Settings {
 	}
 }
 
-// narrow admits nobody unless told to: no rate, and burst turns at most.
+// narrow admits burst visitors, and one more a minute.
 func narrow(burst int) waitroom.Settings {
 	s := wide()
-	s.Throttle.RatePerMinute, s.Throttle.Burst = 0, burst
+	s.Throttle.RatePerMinute, s.Throttle.Burst = 1, burst
 	return s
 }
 

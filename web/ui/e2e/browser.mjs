@@ -26,9 +26,15 @@ export function policy(page) {
     + "manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 }
 
-const pages = [[/^\/$/, 'index.html'], [/^\/events\//, 'event.html'], [/^\/queue\//, 'queue.html'], [/^\/checkout\//, 'checkout.html'], [/^\/orders\//, 'order.html'], [/^\/console$/, 'console.html']];
+const pages = [[/^\/$/, 'index.html'], [/^\/events\//, 'event.html'], [/^\/queue\//, 'queue'], [/^\/checkout\//, 'checkout.html'], [/^\/orders\//, 'order.html'], [/^\/console$/, 'console.html']];
 const types = { js: 'text/javascript', css: 'text/css', html: 'text/html; charset=utf-8' };
 const escape = (s) => s.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
+
+/** The queue page's language as the server chooses it. */
+const languageOf = (req) => {
+  const asked = new URL(req.url, 'http://x').searchParams.get('lang') ?? (req.headers['accept-language'] ?? '').slice(0, 2);
+  return ['en', 'de', 'fr', 'es', 'ja'].includes(asked) ? asked : 'en';
+};
 
 /**
  * Serves dist as the real server does. `data(page)` gives what it puts into
@@ -39,12 +45,12 @@ export async function serveDist(data = () => ({})) {
     const path = new URL(req.url, 'http://x').pathname, page = pages.find(([r]) => r.test(path))?.[1];
     try {
       if (page) {
-        const d = data(page);
-        const html = readFileSync(new URL(page, dist), 'utf8')
+        const d = data(page), file = page === 'queue' ? `queue.${languageOf(req)}.html` : page;
+        const html = readFileSync(new URL(file, dist), 'utf8')
           .replace('<!--onsale:title-->', () => escape(d.title ?? 'onsale'))
           .replace('<!--onsale:essentials-->', () => d.essentials ?? '')
           .replace('<!--onsale:data-->', () => `<script type="application/json" id="onsale-data">${JSON.stringify(d.data ?? {}).replace(/</g, '\\u003c')}</script>`);
-        res.writeHead(200, { 'content-type': types.html, 'content-security-policy': policy(page), 'cache-control': 'no-cache' }).end(html);
+        res.writeHead(200, { 'content-type': types.html, 'content-security-policy': policy(file), 'cache-control': 'no-cache' }).end(html);
       } else {
         const bytes = readFileSync(new URL(`.${path}`, dist));
         res.writeHead(200, { 'content-type': types[path.split('.').pop()] ?? 'application/octet-stream' }).end(bytes);

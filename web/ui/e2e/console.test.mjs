@@ -134,6 +134,194 @@ test('orders are found and refunded with a reason', () => {
   });
 });
 
+/** Opens a room on the desk; `calls` gets every action, and `answer` is the room afterwards. */
+function desk(room, play, more = {}) {
+  const calls = [], noted = (name) => (r) => (calls.push([name, r.postDataJSON()]), json(f.adminRoom(room)));
+  const actions = ['open', 'lobby', 'pause', 'resume', 'drain', 'close', 'draw', 'message', 'admit'];
+  const answers = Object.fromEntries(actions.map((a) => [`POST /v1/admin/rooms/${f.id}/${a}`, noted(a)]));
+  return stage.open(path, {
+    routes: routes({ ...answers, [`PATCH /v1/admin/rooms/${f.id}`]: noted('PATCH'), ...more(calls) }),
+    ws: { '/v1/admin/live': (s) => s.send(frame(0, room)) }, permissions: ['clipboard-write', 'clipboard-read'],
+  }, async (page) => {
+    await signIn(page);
+    await page.waitForFunction((n) => document.querySelector('.tiles').textContent.includes(n), 'Waiting');
+    await play(page, calls, (name, exact = true) => page.getByRole('button', { name, exact }).click());
+  });
+}
+const nothing = () => ({});
+
+test('the way to stop comes first', () => desk({}, async (page) => {
+  assert.match(await page.locator('.desk main button, .desk > div button').first().textContent(), /^Pause/);
+}, nothing));
+
+test('people are let in by hand, the room drained up to a place, bypassed and back', () => desk({}, async (page, calls, press) => {
+  await page.getByRole('spinbutton', { name: 'Let in now' }).fill('25');
+  await press('Let in');
+  await sees(page, 'Up to 25 people are let in now');
+  await press('Drain …');
+  await page.getByLabel('Last place that is let in').fill('6000');
+  await page.getByLabel('What waiting people read').fill('Last orders.');
+  await accessible(page, 'drain');
+  await press('Drain');
+  await sees(page, 'The room drains');
+  await press('Bypass …');
+  await accessible(page, 'bypass');
+  await press('Cancel');
+  await press('Bypass …');
+  await press('Bypass the room');
+  await sees(page, 'Everybody walks in now');
+  await press('Undo');
+  await sees(page, 'People wait in line again.');
+  await press('Close …');
+  await page.getByLabel('Reason').fill('Artist is ill');
+  await page.getByLabel('What they read besides').fill('Sorry.');
+  await press('Close the room');
+  await sees(page, 'The room is closed.');
+  assert.deepEqual(calls, [['admit', { count: 25 }], ['drain', { cutoff: 6000, message: 'Last orders.' }], ['PATCH', { bypass: true }], ['PATCH', { bypass: false }], ['close', { reason: 'Artist is ill', message: 'Sorry.' }]]);
+}, nothing));
+
+test('a bypass stays in sight', () => desk({ bypass: true }, async (page, calls, press) => {
+  await sees(page, 'The room is bypassed');
+  await accessible(page, 'bypassed');
+  await press('End the bypass');
+  await sees(page, 'People wait in line again.');
+  assert.deepEqual(calls, [['PATCH', { bypass: false }]]);
+}, nothing));
+
+test('a scheduled room: settings, waiting room, opening', () => desk({ state: 'scheduled', waiting: 0, lobby_opens_at: f.after(3600), opens_at: f.after(7200) }, async (page, calls, press) => {
+  await page.getByRole('combobox', { name: /^Order/ }).selectOption('draw');
+  await page.getByLabel('Public value for the draw').fill('Lotto of 30 January');
+  assert.equal(await page.getByLabel('Waiting room opens').inputValue(), '2027-02-01T12:00');
+  await page.getByLabel('Waiting room opens').fill('2027-02-01T12:30');
+  await page.getByLabel('Sale closes').fill('2027-02-02T00:00');
+  await page.getByLabel('Only with an invitation').check();
+  await page.getByLabel('Ask for a proof of work').check();
+  await accessible(page, 'settings');
+  await press('Save');
+  await sees(page, 'The settings are saved.');
+  await page.getByLabel('Sale opens').fill('');
+  await press('Save');
+  await until(() => calls.length === 2, 'the second change');
+  await press('Open the waiting room');
+  await sees(page, 'The waiting room is open.');
+  await press('Open now');
+  await sees(page, 'The room is open.');
+  assert.deepEqual(calls, [
+    ['PATCH', { order: 'draw', challenge: 'pow', invite_only: true, public_source: 'Lotto of 30 January', lobby_opens_at: '2027-02-01T11:30:00.000Z', closes_at: '2027-02-01T23:00:00.000Z' }],
+    ['PATCH', { opens_at: null }], ['lobby', {}], ['open', {}],
+  ]);
+}, nothing));
+
+const draw = { status: 'frozen', commitment: 'ab'.repeat(32), n: 4210, public_source: 'Lotto of 30 January', public_value: null };
+test('a draw that waits for its public value', () => desk({ reason: 'draw_pending', order: 'draw', draw }, async (page, calls, press) => {
+  await sees(page, 'The list of 4,210 people is fixed');
+  await sees(page, draw.commitment);
+  await press('Enter the public value …');
+  await page.locator('dialog[open] input').fill('3 9 17 22 41 45');
+  await accessible(page, 'draw');
+  await press('Draw');
+  await sees(page, 'The places are drawn.');
+  assert.deepEqual(calls, [['draw', { public_value: '3 9 17 22 41 45' }]]);
+}, nothing));
+
+test('a draw room opens with its draw', () => desk({ state: 'lobby', order: 'draw', waiting: 4210, draw: { ...draw, status: 'committed', n: null, public_source: null } }, async (page, calls, press) => {
+  await press('Draw and open …');
+  await sees(page, 'those in the waiting room (4,210)');
+  await press('Draw');
+  await sees(page, 'The places are drawn.');
+  assert.ok(await page.getByRole('combobox', { name: /^Order/ }).isDisabled());
+  assert.deepEqual(calls, [['draw', {}]]);
+}, nothing));
+
+test('a draw room whose public value is awaited opens first', () => desk({ state: 'lobby', order: 'draw', waiting: 4210, draw: { ...draw, status: 'committed', n: null } }, async (page, calls, press) => {
+  await press('Fix the list and open …');
+  await sees(page, 'The draw then waits for the public value you announced: Lotto of 30 January.');
+  await accessible(page, 'fix the list');
+  await press('Open');
+  await sees(page, 'The draw waits for the public value.');
+  assert.deepEqual(calls, [['draw', {}]]);
+}, nothing));
+
+test('the autopilot is switched, bounded, and says why it acted', () => desk({}, async (page, calls, press) => {
+  await sees(page, 'answers took 310 ms (95 %), above 250 ms');
+  await sees(page, 'Rate in effect: 240 of 300 a minute.');
+  await sees(page, '12.4 %');
+  await page.getByRole('spinbutton', { name: 'Most errors (%)' }).fill('150');
+  await sees(page, 'Some numbers are out of range.');
+  await page.getByRole('spinbutton', { name: 'Most errors (%)' }).fill('5');
+  await page.getByRole('spinbutton', { name: 'Lowest rate per minute' }).fill('60');
+  await press('Set the bounds');
+  await sees(page, 'The autopilot has new bounds.');
+  const knob = page.getByRole('switch', { name: 'Autopilot' });
+  assert.equal(await knob.getAttribute('aria-checked'), 'true');
+  await knob.click();
+  await sees(page, 'The autopilot is off');
+  assert.deepEqual(calls, [['PATCH', { autopilot: { min_rate_per_minute: 60, max_error_share: 0.05 } }], ['PATCH', { autopilot: { enabled: false } }]]);
+}, nothing));
+
+test('the time for a second chance is part of the throttle', () => desk({}, async (page, calls, press) => {
+  await page.getByRole('spinbutton', { name: 'Second chance (s)' }).fill('300');
+  await sees(page, 'to those back within 5 min');
+  await press('Apply');
+  await sees(page, 'The new throttle applies.');
+  assert.deepEqual(calls, [['PATCH', { grace_s: 300 }]]);
+}, nothing));
+
+test('one visitor: where they are, why, and into another lane', () => {
+  const visitor = {
+    visitor: 'v 1', state: 'waiting', lane: 'suspect', place: 812, index: null, ahead: 4100, wait: { low_s: 600, high_s: 900 }, admitted_at: null, claimed_at: null, until: null,
+    missed: 1, away_since: f.after(-30), explanation: 'They wait behind 4,100 people, because their address joined 40 times in a minute.',
+  };
+  return desk({}, async (page, calls, press) => {
+    await page.getByLabel('Code from their queue page').fill(' v 1 ');
+    await press('Look up');
+    await sees(page, visitor.explanation);
+    await sees(page, 'Turns missed');
+    await accessible(page, 'look-up');
+    await page.getByLabel('Move to lane').selectOption('general');
+    visitor.lane = 'general';
+    await press('Move');
+    await sees(page, 'They are in the lane “General” now.');
+    assert.deepEqual(calls, [['move', { lane: 'general' }]]);
+  }, (calls) => ({ [`GET /v1/admin/rooms/${f.id}/visitors/v%201`]: () => json(visitor), [`POST /v1/admin/rooms/${f.id}/visitors/v%201`]: (r) => (calls.push(['move', r.postDataJSON()]), json(visitor)) }));
+});
+
+test('invitations for a number of people or for addresses, as links and as CSV', () => desk({}, async (page, calls, press) => {
+  await page.getByRole('spinbutton', { name: 'How many' }).fill('2');
+  await press('Make 2 invitations');
+  await page.getByLabel('Links').waitFor();
+  await page.getByLabel('For these e-mail addresses').fill('ada@example.com\nbob@example.com, =1+1@example.com');
+  await page.getByRole('combobox', { name: 'Lane' }).last().selectOption('accessibility');
+  await page.getByLabel('Each works for one person').uncheck();
+  await page.getByLabel('Good until').fill('2027-02-03T12:00');
+  await press('Make 3 invitations');
+  await until(() => calls.length === 2, 'the second call');
+  await sees(page, 'They are shown once');
+  await accessible(page, 'invitations');
+  await press('Copy the links');
+  await sees(page, 'Copied.');
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), 'https://x/queue/e#invite=0\nhttps://x/queue/e#invite=1\nhttps://x/queue/e#invite=2');
+  const file = page.waitForEvent('download');
+  await press('Download as CSV');
+  let text = '';
+  for await (const part of await (await file).createReadStream()) text += part;
+  assert.equal(text, '"email","lane","url"\r\n"ada@example.com","accessibility","https://x/queue/e#invite=0"\r\n"bob@example.com","accessibility","https://x/queue/e#invite=1"\r\n"\'=1+1@example.com","accessibility","https://x/queue/e#invite=2"\r\n');
+  assert.deepEqual(calls, [['invites', { lane: 'fan', count: 2, single_use: true, expires_at: '2027-03-03T10:00:00.000Z' }], ['invites', { lane: 'accessibility', emails: ['ada@example.com', 'bob@example.com', '=1+1@example.com'], single_use: false, expires_at: '2027-02-03T11:00:00.000Z' }]]);
+}, (calls) => ({
+  [`POST /v1/admin/rooms/${f.id}/invites`]: (r) => {
+    const b = r.postDataJSON();
+    calls.push(['invites', b]);
+    return json({ invites: (b.emails ?? Array(b.count).fill(null)).map((email, i) => ({ invite: `${i}`, url: `https://x/queue/e#invite=${i}`, email, lane: b.lane })) }, 201);
+  },
+})));
+
+test('the audit log of one room', () => desk({}, async (page) => {
+  await page.getByText('What was done to this room').click();
+  await sees(page, 'room.pause');
+  assert.ok(await page.getByText('order.refund').isHidden());
+  await accessible(page, 'audit of a room');
+}, () => ({ 'GET /v1/admin/audit': json({ entries: [{ at: f.after(0), actor: 'admin', action: 'room.pause', subject: f.id }, { at: f.after(-5), actor: 'admin', action: 'order.refund', subject: 'o1' }], next_cursor: null }) })));
+
 test('the audit log', () => stage.open(path, { routes: routes(), ws: live }, async (page) => {
   await signIn(page);
   await page.getByRole('button', { name: 'Audit log' }).click();

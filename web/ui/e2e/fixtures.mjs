@@ -77,9 +77,9 @@ export function packed(s) {
 }
 export const snapshot = (s = statuses(), seq = 7) => ({ type: 'snapshot', seq, total: s.length, status: packed(s) });
 
-export const room = (more = {}) => ({ state: 'open', name: event.name, waiting: 5021, admitting_per_minute: 300, message: null, opens_at: null, lobby_opens_at: null, stock_left: 8123, reason: null, closed_reason: null, ...more });
+export const room = (more = {}) => ({ state: 'open', name: event.name, waiting: 5021, admitting_per_minute: 300, message: null, opens_at: null, lobby_opens_at: null, stock_left: 8123, reason: null, closed_reason: null, order: 'fifo', ...more });
 export const me = (more = {}, roomMore = {}) => ({
-  visitor: 'vis', state: 'waiting', place: 1234, ahead: 1233, wait: { low_s: 240, high_s: 420 }, room: room(roomMore),
+  visitor: 'vis', state: 'waiting', lane: 'general', index: null, chance: null, place: 1234, ahead: 1233, wait: { low_s: 240, high_s: 420 }, room: room(roomMore),
   receipt: 'receipt-1', claim_by: null, lease_ends: null, pass: null, poll_after_ms: 5000, as_of: after(0), ...more,
 });
 
@@ -103,7 +103,10 @@ export function order(status = 'awaiting_payment', more = {}) {
 }
 export const adminRoom = (more = {}) => ({
   event: id, name: event.name, state: 'open', reason: null, message: null,
-  throttle: { rate_per_minute: 300, burst: 50, max_shoppers: 2000, lease_s: 600, claim_window_s: 60 },
+  throttle: { rate_per_minute: 300, burst: 50, max_shoppers: 2000, lease_s: 600, claim_window_s: 60, grace_s: 120 },
+  order: 'fifo', invite_only: false, bypass: false, challenge: 'off', public_source: null, opens_at: after(-1800), lobby_opens_at: after(-5400), closes_at: null, cutoff: null,
+  stock: { available: 8123, held: 410, left: 8533 }, effective_rate_per_minute: 240, no_show_share: 0.124, suspects: 31, away: 212, draw: null,
+  autopilot: { enabled: true, min_rate_per_minute: 30, target_p95_ms: 250, max_error_share: 0.02, max_pool_share: 0.8, reason: 'answers took 310 ms (95 %), above 250 ms', changed_at: after(-42) },
   waiting: 5021, ready: 22, shopping: 1180, admitted_total: 9120, joined_total: 14300, admitted_last_minute: 296,
   tickets: { total: 15400, available: 8123, held: 410, sold: 6867 }, wait: { low_s: 840, high_s: 1200 }, ...more,
 });

@@ -55,12 +55,12 @@ after(async () => {
   if (folder) await rm(folder, { recursive: true, force: true });
 }, { timeout: 60_000 });
 
-/** A browser of its own: a person. */
-async function person(size = { width: 1280, height: 860 }) {
+/** A browser of its own: a person. `expected` lets through complaints the test is about. */
+async function person(size = { width: 1280, height: 860 }, expected = undefined) {
   const context = await browser.newContext({ viewport: size, locale: 'en-GB', timezoneId: 'Europe/Berlin' });
   const page = await context.newPage();
   page.setDefaultTimeout(20_000);
-  said.push(complaints(page));
+  said.push(complaints(page, expected));
   return page;
 }
 const picture = async (page, name) => { if (images) await page.screenshot({ path: join(images, `${name}.png`) }); };
@@ -223,6 +223,99 @@ test('a visitor in line sees the operator pause with words, resume, and then the
   await sees(operator, 'The earlier throttle is back.');
   await operator.getByRole('button', { name: 'Audit log' }).click();
   await sees(operator, 'room.pause');
+  nothingSaid();
+});
+
+test('a draw: published, opened with its public value, and recomputed by those it placed; a place goes to another device', { timeout: 120_000 }, async () => {
+  const admin = async (method, path, body) => {
+    const r = await fetch(`${url}/v1/admin/${path}`, { method, headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' }, body: JSON.stringify(body) });
+    assert.ok(r.ok, `${method} ${path}: ${r.status} ${r.ok ? '' : await r.text()}`);
+    return r.json();
+  };
+  const { id } = await admin('POST', 'events', {
+    name: 'Choir by lot', type: 'concert', starts_at: '2031-05-01T19:00:00Z', doors_at: '2031-05-01T18:00:00Z', currency: 'EUR', max_per_buyer: 4, status: 'on_sale',
+    venue: { name: 'The mill', address: 'Mill Lane 1', city: 'Bremen', country: 'DE' }, artists: ['Mill Trio'],
+    generate: { kind: 'rows', sections: [{ name: 'Stalls', rows: 2, seats_per_row: 10, category: 'Stalls' }] }, prices: { Stalls: { amount: 4500, type: 'stalls' } },
+    room: { state: 'scheduled', opens_at: new Date(Date.now() + 3_600_000).toISOString() },
+  });
+  const operator = await person({ width: 1440, height: 1000 });
+  await operator.goto(`${url}/console`);
+  await operator.getByLabel('Admin token').fill(token);
+  await operator.getByRole('button', { name: 'Sign in' }).click();
+  await operator.getByRole('button', { name: /Choir by lot/ }).click();
+  await operator.getByRole('combobox', { name: /^Order/ }).selectOption('draw');
+  await operator.getByLabel('Public value for the draw').fill('The numbers of tonight');
+  await operator.getByRole('button', { name: 'Save' }).click();
+  await sees(operator, 'The settings are saved.');
+  await sees(operator, 'secret committed');
+  await operator.getByRole('button', { name: 'Open the waiting room' }).click();
+  await sees(operator, 'The waiting room is open.');
+
+  const people = await Promise.all([0, 1, 2].map(() => person({ width: 420, height: 860 }, (text) => /status of 403/.test(text)))); // an appeal is asked for work
+  for (const p of people) {
+    await p.goto(`${url}/queue/${id}`);
+    await sees(p, 'You are in the waiting room');
+    await sees(p, 'Your place is drawn at opening');
+  }
+  await people[0].getByRole('button', { name: 'Check the draw' }).click();
+  await sees(people[0], 'The draw has not happened yet.');
+  await sees(people[0], 'The numbers of tonight');
+  await people[0].keyboard.press('Escape');
+
+  // Another device: the same place, and the link is good once.
+  await people[1].getByRole('button', { name: 'Continue on another device' }).click();
+  await people[1].getByRole('img', { name: 'QR code with the link' }).waitFor();
+  const link = await people[1].locator('dialog .link').textContent(), second = await person({ width: 420, height: 860 });
+  await second.goto(link);
+  await sees(second, 'You are in the waiting room');
+  const code = (p) => p.locator('#code').textContent();
+  assert.equal(await code(second), await code(people[1]));
+  await people[1].keyboard.press('Escape');
+  const late = await browser.newContext().then((c) => c.newPage());
+  await late.goto(link);
+  await sees(late, 'This link no longer works');
+
+  await operator.getByRole('spinbutton', { name: 'Most shoppers' }).fill('0');
+  await operator.getByRole('button', { name: 'Apply' }).click();
+  await sees(operator, 'The new throttle applies.');
+  await operator.getByRole('button', { name: 'Fix the list and open …' }).click();
+  await operator.getByRole('button', { name: 'Open', exact: true }).click();
+  await sees(people[0], 'Places are being drawn');
+  await people[0].getByRole('button', { name: 'Check the draw' }).click();
+  await sees(people[0], 'The list of people is fixed.');
+  await people[0].keyboard.press('Escape');
+  await operator.getByRole('button', { name: 'Enter the public value …' }).click();
+  await operator.locator('dialog[open] input').fill('3 9 17 22 41 45');
+  await operator.getByRole('button', { name: 'Draw', exact: true }).click();
+  await sees(operator, 'The places are drawn.');
+  for (const p of [...people, second]) {
+    await sees(p, 'The shop is full');
+    await p.getByRole('button', { name: 'Check the draw' }).click();
+    await sees(p, 'It matches: your place follows from the draw.');
+    assert.equal(await p.locator('dialog li.no').count(), 0);
+    await sees(p, '3 9 17 22 41 45');
+    await p.keyboard.press('Escape');
+  }
+  assert.equal(await people[0].locator('dialog').count(), 0);
+
+  await operator.getByLabel('Code from their queue page').fill((await code(people[0])).split(' ').pop());
+  await operator.getByRole('button', { name: 'Look up' }).click();
+  await operator.getByText('Ahead of them').waitFor();
+  await operator.getByLabel('Move to lane').selectOption('suspect');
+  await operator.getByRole('button', { name: 'Move' }).click();
+  await sees(operator, 'They are in the lane “Suspect” now.');
+  await people[0].reload();
+  await people[0].getByRole('button', { name: 'This is a mistake' }).click();
+  await people[0].getByText('To be checked').waitFor({ state: 'hidden' });
+  await operator.getByRole('button', { name: /^Make 10/ }).click();
+  const invites = (await operator.getByLabel('Links').inputValue()).split('\n'), guest = await person();
+  assert.equal(invites.length, 10);
+  await guest.goto(invites[0]);
+  await sees(guest, 'Fan club');
+  assert.equal(await guest.evaluate(() => location.hash), '');
+  await operator.getByText('What was done to this room').click();
+  await sees(operator, 'room.draw');
+  assert.deepEqual(await violations(operator), []);
   nothingSaid();
 });
 

@@ -21,7 +21,15 @@ describe('every phase', () => {
     'paused, with words': [f.me({}, { state: 'paused', reason: 'paused', message: 'Back in ten minutes.' }), 'Back in ten minutes.'],
     'shop down': [f.me({ wait: null }, { reason: 'shop_unavailable' }), 'The shop is not answering'],
     full: [f.me({}, { reason: 'full' }), 'The shop is full'],
-    'all held': [f.me({}, { reason: 'sold_out', stock_left: 0 }), 'No ticket is free right now'],
+    'all held': [f.me({}, { reason: 'all_held', stock_left: 0 }), 'All tickets are in carts'],
+    'no stock': [f.me({}, { reason: 'sold_out', stock_left: 0 }), 'No ticket is free right now'],
+    'draw pending': [f.me({ state: 'lobby', place: null, ahead: null, wait: null, lane: 'general', index: 12 }, { order: 'draw', reason: 'draw_pending' }), 'Places are being drawn'],
+    restoring: [f.me({ wait: null }, { reason: 'restoring' }), 'Places are being brought back'],
+    stopped: [f.me({ wait: null }, { reason: 'stopped', admitting_per_minute: 0 }), 'Nobody is being let in right now'],
+    'unlikely to get a ticket': [f.me({ chance: 'unlikely' }, { stock_left: 120 }), 'Tickets may run out before your turn.'],
+    'another lane': [f.me({ lane: 'accessibility' }), 'Accessibility'],
+    'lobby of a draw': [f.me({ state: 'lobby', place: null, ahead: null, wait: null, index: 12 }, { state: 'lobby', order: 'draw', opens_at: f.after(900) }), 'Your place is drawn at opening'],
+    'lobby at random': [f.me({ state: 'lobby', place: null, ahead: null, wait: null }, { state: 'lobby', order: 'random', opens_at: f.after(900) }), 'you get a random place'],
     ready: [f.me({ state: 'ready', ahead: 0, claim_by: f.after(60) }), 'It’s your turn!'],
     done: [f.me({ state: 'done', ahead: null }), 'Your visit to the shop has ended'],
     expired: [f.me({ state: 'expired', ahead: null }), 'Your turn has passed'],
@@ -40,6 +48,7 @@ test('a newcomer joins, sees a truthful place, and the number never goes up', ()
   await sees(page, '1,233');
   assert.match(await text(page, 'dw'), /^4–7 mins?$/);
   assert.equal(await text(page, 'ds'), '8,123');
+  assert.equal(await text(page, 'code'), 'If you have to ask, give this code: vis');
   assert.equal(await text(page, 'dr'), '300');
   assert.match(await page.title(), /^1,233 · /);
   const [s] = sockets[`${api.room}/ws`];
@@ -70,7 +79,7 @@ test('counts down to the waiting room by the server’s clock and joins by itsel
   const lobby = f.me({ state: 'lobby', place: null, ahead: null, wait: null }, { state: 'lobby', opens_at: f.after(900) });
   const skewed = (s) => f.after(s, new Date(f.start.getTime() + 3_600_000)); // the device is an hour slow
   const room = f.room({ state: 'scheduled', lobby_opens_at: skewed(90), opens_at: skewed(990) });
-  return stage.open(path, { ...telling({ ...lobby, as_of: skewed(95) }), receipt: false, data: { 'queue.html': { data: { event: f.event, room, now: skewed(0) } } } }, async (page) => {
+  return stage.open(path, { ...telling({ ...lobby, as_of: skewed(95) }), receipt: false, data: { queue: { data: { event: f.event, room, now: skewed(0) } } } }, async (page) => {
     await sees(page, 'The waiting room opens soon');
     assert.match(await text(page, 'big'), /^1:(30|29)$/);
     await accessible(page, 'scheduled');
@@ -266,6 +275,18 @@ test('screen readers hear numbers at most every 15 seconds', () => stage.open(pa
   const heard = await page.evaluate(() => globalThis.heard);
   assert.ok(heard >= 2 && heard <= 3, `${heard} announcements in 40 s`);
 }));
+
+test('screen readers hear what the organiser says', () => stage.open(path, telling(f.me({}, { state: 'paused', reason: 'paused', message: 'Back in ten minutes.' })), async (page) => {
+  await sees(page, 'The line is paused');
+  assert.match(await text(page, 'say'), /The line is paused.*Back in ten minutes\./);
+}));
+
+test('without scripts there is a way to look again, and every language', async () => {
+  const html = await (await fetch(stage.server.url + path, { headers: { 'accept-language': 'fr' } })).text();
+  const plain = html.match(/<noscript>([^]*?)<\/noscript>/)[1];
+  assert.match(plain, /<a href="">Voir ma place<\/a>/);
+  assert.deepEqual([...plain.matchAll(/\?lang=(\w\w)/g)].map((m) => m[1]), ['en', 'de', 'fr', 'es', 'ja']);
+});
 
 for (const [locale, lang, words] of [['de-AT', 'de', 'Du bist in der Schlange'], ['fr-FR', 'fr', 'Vous êtes dans la file'], ['es-MX', 'es', 'Estás en la fila'], ['ja-JP', 'ja', '順番待ちです'], ['pl-PL', 'en', 'You are in line']]) {
   test(`speaks ${locale}`, () => stage.open(path, { ...telling(f.me()), locale, size: { width: 320, height: 640 } }, async (page) => {

@@ -25,23 +25,50 @@ export interface Event {
   room?: { state: RoomState } | null;
 }
 
-export type RoomState = 'scheduled' | 'lobby' | 'open' | 'paused' | 'closed';
+export type RoomState = 'scheduled' | 'lobby' | 'open' | 'paused' | 'draining' | 'closed';
+/** How places are given: by arrival, by a draw at opening, or at random throughout. */
+export type LineOrder = 'fifo' | 'draw' | 'random';
 /** Why the line stands still. */
-export type StandstillReason = 'paused' | 'shop_unavailable' | 'sold_out' | 'full' | 'closed';
+export type StandstillReason = 'paused' | 'shop_unavailable' | 'sold_out' | 'all_held' | 'full' | 'draw_pending' | 'restoring' | 'stopped' | 'closed';
+/** Bands of priority, first to last. */
+export type Lane = 'staff' | 'accessibility' | 'fan' | 'general' | 'suspect';
 export type VisitorState = 'lobby' | 'waiting' | 'ready' | 'shopping' | 'done' | 'left' | 'expired' | 'closed';
 
 export interface Room {
   state: RoomState; name?: string; waiting: number; admitting_per_minute: number; message: string | null;
   opens_at: Time | null; lobby_opens_at?: Time | null; stock_left: number | null;
-  reason?: StandstillReason | null; closed_reason?: string | null;
+  reason?: StandstillReason | null; closed_reason?: string | null; order?: LineOrder;
 }
 
 export interface Me {
   visitor: string; state: VisitorState; place: number | null; ahead: number | null;
+  lane?: Lane | null;
+  /** Number in the lobby's list, from 1; null elsewhere. */
+  index?: number | null;
+  chance?: 'unlikely' | null;
   wait: { low_s: number; high_s: number } | null;
   room: Room; receipt?: string | null; claim_by: Time | null; lease_ends: Time | null;
   poll_after_ms: number; as_of: Time;
 }
+
+/** The proof of a draw; values are null until they are published. */
+export interface Draw {
+  event: string; order: 'draw'; algorithm: string; status: 'committed' | 'frozen' | 'drawn';
+  /** SHA-256 of the secret, hex. */
+  commitment: string;
+  public_source: string | null; public_value: string | null;
+  n: number | null;
+  /** Of the list of people, 40 hex digits. */
+  digest: string | null;
+  /** The place before the first that is drawn. */
+  base: number | null;
+  secret: string | null; seed: string | null; drawn_at: Time | null;
+  you: { index: number; place: number | null } | null;
+}
+export interface Handover { code: string; url: string; expires_at: Time }
+/** Work a join may be asked for, see queue/pow.ts. */
+export interface Answer { token: string; answer: string }
+export interface Join { receipt?: string; handover?: string; invite?: string; email?: string; user_token?: string; challenge?: Answer }
 
 export interface PlanRow { name: string; first: number; x: number[]; y: number[]; seats: string[]; tiers: number[] }
 export interface PlanSection {
@@ -89,6 +116,13 @@ export interface Ticket { ticket: string; code: string; section: string; row: st
 
 export interface Throttle {
   rate_per_minute: number; burst: number; max_shoppers: number; lease_s: number; claim_window_s: number;
+  /** Seconds within which somebody who missed their turn may come back to a second one. */
+  grace_s?: number;
+}
+export interface Autopilot {
+  enabled: boolean; min_rate_per_minute: number; target_p95_ms: number;
+  /** Shares are 0 to 1. */
+  max_error_share: number; max_pool_share: number;
 }
 export interface AdminRoom {
   event: string; name: string; state: RoomState; reason?: StandstillReason | null; message: string | null; throttle: Throttle;
@@ -96,7 +130,32 @@ export interface AdminRoom {
   admitted_last_minute: number;
   tickets: { total: number; available: number; held: number; sold: number } | null;
   wait: { low_s: number; high_s: number } | null;
+  closed_reason?: string | null;
+  order?: LineOrder; invite_only?: boolean; bypass?: boolean; challenge?: 'off' | 'pow';
+  opens_at?: Time | null; lobby_opens_at?: Time | null; closes_at?: Time | null;
+  /** The last place that is still let in while the room drains. */
+  cutoff?: number | null;
+  stock?: { available: number; held: number; left: number } | null;
+  effective_rate_per_minute?: number;
+  /** Of the turns given, those nobody took: 0 to 1. */
+  no_show_share?: number | null;
+  suspects?: number; away?: number;
+  autopilot?: Autopilot & { reason: string; changed_at: Time | null };
+  public_source?: string | null;
+  draw?: { status: Draw['status']; commitment: string; n: number | null; public_source: string | null; public_value: string | null } | null;
 }
+export type RoomPatch = Partial<Throttle> & {
+  order?: LineOrder; invite_only?: boolean; bypass?: boolean; challenge?: 'off' | 'pow'; public_source?: string;
+  opens_at?: Time | null; lobby_opens_at?: Time | null; closes_at?: Time | null; autopilot?: Partial<Autopilot>;
+};
+/** One visitor, as operators see them. */
+export interface AdminVisitor {
+  visitor: string; state: VisitorState; lane: Lane | null; place: number | null; index: number | null; ahead: number | null;
+  wait: { low_s: number; high_s: number } | null; admitted_at: Time | null; claimed_at: Time | null; until: Time | null;
+  missed: number; away_since: Time | null; explanation: string;
+}
+export interface InviteRequest { lane: Lane; count?: number; emails?: string[]; single_use: boolean; expires_at: Time }
+export interface Invite { invite: string; url: string; email: string | null; lane: Lane }
 export interface LiveFrame { at: Time; rooms: AdminRoom[]; reachable?: boolean; orders_per_minute: number; p95_ms: number; errors_per_minute: number }
 export interface AuditEntry { at: Time; actor: string; action: string; subject: string; detail?: unknown }
 
@@ -156,9 +215,12 @@ const query = (q: Record<string, string | number | undefined>): string => {
 // Waiting room
 const room = (event: string, tail: string) => `/v1/rooms/${event}/${tail}`;
 export const getMe = (event: string) => call<Me>('GET', room(event, 'me'));
-export const join = (event: string, receipt?: string | null) => call<Me>('POST', room(event, 'join'), receipt ? { receipt } : {});
+export const join = (event: string, body: Join) => call<Me>('POST', room(event, 'join'), body);
 export const leave = (event: string) => call<void>('DELETE', room(event, 'me'));
 export const claim = (event: string) => call<Me>('POST', room(event, 'claim'), {});
+export const getDraw = (event: string) => call<Draw>('GET', room(event, 'draw'));
+export const handOver = (event: string) => call<Handover>('POST', room(event, 'handover'), {});
+export const appeal = (event: string, challenge?: Answer) => call<Me>('POST', room(event, 'appeal'), { challenge });
 
 // Catalog
 export const getEvents = (q: { name?: string; type?: string; city?: string; cursor?: string; limit?: number }) =>
@@ -189,14 +251,21 @@ export const getImage = async (path: string, token?: string | null): Promise<Blo
 // Administration
 const admin = '/v1/admin/';
 export const adminRooms = (token: string) => call<{ rooms: AdminRoom[] }>('GET', `${admin}rooms`, undefined, bearer(token));
-export const patchRoom = (token: string, event: string, body: Partial<Throttle>) =>
-  call<AdminRoom>('PATCH', `${admin}rooms/${event}`, body, bearer(token));
-export type RoomAction = 'open' | 'pause' | 'resume' | 'close' | 'message';
-export const roomAction = (token: string, event: string, action: RoomAction, message?: string) =>
-  call<AdminRoom | undefined>('POST', `${admin}rooms/${event}/${action}`, message === undefined ? {} : { message }, bearer(token));
+const adminRoom = (event: string, tail = '') => `${admin}rooms/${event}${tail}`;
+export const patchRoom = (token: string, event: string, body: RoomPatch) => call<AdminRoom>('PATCH', adminRoom(event), body, bearer(token));
+export type RoomAction = 'open' | 'lobby' | 'pause' | 'resume' | 'drain' | 'close' | 'draw' | 'message' | 'admit';
+export interface RoomActionBody { message?: string; reason?: string; cutoff?: number; count?: number; public_value?: string }
+export const roomAction = (token: string, event: string, action: RoomAction, body: RoomActionBody = {}) =>
+  call<AdminRoom | undefined>('POST', adminRoom(event, `/${action}`), body, bearer(token));
+export const makeInvites = (token: string, event: string, body: InviteRequest) =>
+  call<{ invites: Invite[] }>('POST', adminRoom(event, '/invites'), body, bearer(token));
+const adminVisitor = (event: string, visitor: string) => adminRoom(event, `/visitors/${encodeURIComponent(visitor)}`);
+export const getVisitor = (token: string, event: string, visitor: string) => call<AdminVisitor>('GET', adminVisitor(event, visitor), undefined, bearer(token));
+export const moveVisitor = (token: string, event: string, visitor: string, lane: Lane) =>
+  call<AdminVisitor | undefined>('POST', adminVisitor(event, visitor), { lane }, bearer(token));
 export const adminOrders = (token: string, q: { q?: string; cursor?: string; limit?: number }) =>
   call<{ orders: Order[]; next_cursor: string | null }>('GET', `${admin}orders${query(q)}`, undefined, bearer(token));
 export const refundOrder = (token: string, id: string, reason: string, key: string) =>
   call<Order>('POST', `${admin}orders/${id}/refund`, { reason }, once(key, token));
-export const adminAudit = (token: string) =>
-  call<{ entries: AuditEntry[]; next_cursor: string | null }>('GET', `${admin}audit`, undefined, bearer(token));
+export const adminAudit = (token: string, q: { cursor?: string; limit?: number } = {}) =>
+  call<{ entries: AuditEntry[]; next_cursor: string | null }>('GET', `${admin}audit${query(q)}`, undefined, bearer(token));

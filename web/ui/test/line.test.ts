@@ -13,7 +13,16 @@ describe('phaseOf', () => {
     ['a paused room', me('waiting', { state: 'paused', reason: 'paused' }), 'paused'],
     ['a dead shop', me('waiting', { reason: 'shop_unavailable' }), 'shop_unavailable'],
     ['a full shop', me('waiting', { reason: 'full' }), 'full'],
-    ['everything held', me('waiting', { reason: 'sold_out' }), 'all_held'],
+    ['everything in carts', me('waiting', { reason: 'all_held' }), 'all_held'],
+    ['no stock, while the room is open', me('waiting', { reason: 'sold_out' }), 'none_free'],
+    ['a draw under way', me('lobby', { reason: 'draw_pending' }), 'draw_pending'],
+    ['a draw under way, with a place already', me('waiting', { reason: 'draw_pending' }), 'draw_pending'],
+    ['places being brought back', me('waiting', { reason: 'restoring' }), 'restoring'],
+    ['places being brought back in the lobby', me('lobby', { state: 'lobby', reason: 'restoring' }), 'restoring'],
+    ['a rate of nothing', me('waiting', { reason: 'stopped' }), 'stopped'],
+    ['a lobby, whatever the shop does', me('lobby', { state: 'lobby', reason: 'shop_unavailable' }), 'lobby'],
+    ['a room that drains', me('waiting', { state: 'draining' }), 'waiting'],
+    ['a pause before any other reason', me('waiting', { state: 'paused', reason: 'restoring' }), 'paused'],
     ['sold out for good', me('waiting', { state: 'closed', reason: 'sold_out' }), 'sold_out'],
     ['sold out, said as the closing reason', me('closed', { state: 'closed', closed_reason: 'sold_out' }), 'sold_out'],
     ['closed', me('closed', { state: 'closed', reason: 'closed' }), 'closed'],
@@ -33,18 +42,21 @@ describe('remember', () => {
   test('the number never goes up while the place is the same', () => {
     let m: Memory | null = null, shown = Infinity;
     for (const ahead of [1000, 990, 995, 400, 401, 399, 5000, 0, 3]) {
-      m = remember(m, 77, ahead);
+      m = remember(m, { place: 77, lane: 'general', ahead });
       expect(m!.ahead).toBeLessThanOrEqual(shown);
       shown = m!.ahead;
     }
     expect(shown).toBe(0);
   });
   test('a new place starts anew', () => {
-    expect(remember({ place: 1, first: 10, ahead: 2 }, 99, 500)).toEqual({ place: 99, first: 500, ahead: 500 });
+    expect(remember({ place: 1, lane: 'general', first: 10, ahead: 2 }, { place: 99, lane: 'general', ahead: 500 })).toEqual({ place: 99, lane: 'general', first: 500, ahead: 500 });
+  });
+  test('another lane starts anew', () => {
+    expect(remember({ place: 1, lane: 'suspect', first: 900, ahead: 800 }, { place: 1, lane: 'general', ahead: 20 })).toEqual({ place: 1, lane: 'general', first: 20, ahead: 20 });
   });
   test('an answer without numbers changes nothing', () => {
     const m = { place: 1, first: 10, ahead: 2 };
-    expect(remember(m, null, null)).toBe(m);
+    expect(remember(m, { place: null, lane: null, ahead: null })).toBe(m);
   });
   test('progress goes from nothing to all', () => {
     expect(progress({ place: 1, first: 10, ahead: 10 })).toBe(0);

@@ -80,7 +80,7 @@ function take(f: Pick<LiveFrame, 'at' | 'rooms'> & Partial<LiveFrame>, whole: bo
   for (const r of f.rooms) {
     const list = history.get(r.event) ?? [];
     history.set(r.event, push(list, {
-      at, waiting: r.waiting, admitted: r.admitted_last_minute, rate: r.throttle.rate_per_minute,
+      at, waiting: r.waiting, admitted: r.admitted_last_minute, rate: r.effective_rate_per_minute ?? r.throttle.rate_per_minute,
       shoppers: r.ready + r.shopping, cap: r.throttle.max_shoppers,
       available: r.tickets?.available ?? 0, held: r.tickets?.held ?? 0, sold: r.tickets?.sold ?? 0,
     }));

@@ -2,16 +2,18 @@ import './console.css';
 import { signal, useSignal } from '@preact/signals';
 import type { ComponentChildren, ComponentType, VNode } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
-import { type AdminRoom, type AuditEntry, type Order, type RoomAction, type Throttle, adminAudit, adminOrders, patchRoom, refundOrder, roomAction } from '../api';
+import { type AdminRoom, type AuditEntry, type Order, adminAudit, adminOrders, refundOrder } from '../api';
 import { moneyText } from '../money';
-import { Chip, Notice, dateText, mount, newKey, number, plural, problemText } from '../page';
+import { Chip, Notice, dateText, mount, newKey, number, problemText } from '../page';
+import { act, notice } from './act';
 import type ChartType from './chart';
-import { effectOf, minutesText } from './effect';
+import { Actions, ThrottleForm, Words } from './door';
 import * as live from './live';
+import { AuditTable, Invites, LookUp, RoomAudit } from './people';
+import { AutopilotCard, DrawCard, Settings } from './setup';
 
 const chosen = signal('');
 const view = signal<'room' | 'orders' | 'audit'>('room');
-const notice = signal<{ tone: 'good' | 'bad'; text: string; undo?: () => void } | null>(null);
 const Chart = signal<{ C: typeof ChartType } | null>(null);
 
 function Login(): VNode {
@@ -27,8 +29,8 @@ function Login(): VNode {
   );
 }
 
-const stateTone = { open: 'good', lobby: 'warn', paused: 'warn', scheduled: '', closed: 'bad' } as const;
-const reasonText = { paused: 'paused', shop_unavailable: 'shop not answering', sold_out: 'sold out', full: 'shop full', closed: 'closed' } as const;
+const stateTone = { open: 'good', lobby: 'warn', paused: 'warn', draining: 'warn', scheduled: '', closed: 'bad' } as const;
+const reasonText = { paused: 'paused', shop_unavailable: 'shop not answering', sold_out: 'sold out', all_held: 'all tickets in carts', full: 'shop full', draw_pending: 'draw not finished', restoring: 'restoring places', stopped: 'rate is 0', closed: 'closed' } as const;
 const stateText = (r: AdminRoom): string => (r.reason && r.reason !== r.state ? `${r.state}, ${reasonText[r.reason] ?? r.reason}` : r.state);
 
 function Rooms(): VNode {
@@ -45,25 +47,12 @@ function Rooms(): VNode {
   );
 }
 
-/** Runs an operator's action and says how it ended. */
-async function act(done: string, f: () => Promise<unknown>, undo?: () => void): Promise<boolean> {
-  try {
-    const r = await f();
-    if (r && typeof r === 'object' && 'event' in r && 'throttle' in r) live.changed(r as AdminRoom);
-    notice.value = { tone: 'good', text: done, undo };
-    return true;
-  } catch (e) {
-    notice.value = { tone: 'bad', text: problemText(e) };
-    return false;
-  }
-}
-
 function Tile({ name, children }: { name: string; children: ComponentChildren }): VNode {
   return <div class="card"><dt>{name}</dt><dd>{children}</dd></div>;
 }
 
 function Room({ r }: { r: AdminRoom }): VNode {
-  const h = live.history.get(r.event) ?? [], times = h.map((s) => s.at), all = live.shop.value, shopTimes = all.map((s) => s.at);
+  const h = live.history.get(r.event) ?? [], times = h.map((s) => s.at), stock = r.stock ?? r.tickets, all = live.shop.value, shopTimes = all.map((s) => s.at);
   const C = Chart.value?.C as ComponentType<Parameters<typeof ChartType>[0]> | undefined;
   return (
     <div class="stack">
@@ -74,12 +63,16 @@ function Room({ r }: { r: AdminRoom }): VNode {
         <Tile name="Their turn">{number(r.ready)}</Tile>
         <Tile name="Shopping">{number(r.shopping)}</Tile>
         <Tile name="Let in / min">{number(r.admitted_last_minute)}</Tile>
+        {r.effective_rate_per_minute !== undefined && <Tile name="Rate now">{number(r.effective_rate_per_minute)}</Tile>}
         <Tile name="Wait, min">{r.wait ? `${Math.floor(r.wait.low_s / 60)}–${Math.ceil(r.wait.high_s / 60)}` : '–'}</Tile>
-        {r.tickets && <Tile name="Tickets left">{number(r.tickets.available)}</Tile>}
-        {r.tickets && <Tile name="Held">{number(r.tickets.held)}</Tile>}
+        {r.no_show_share != null && <Tile name="No-shows">{number(Math.round(r.no_show_share * 1000) / 10)} %</Tile>}
+        {r.away !== undefined && <Tile name="Away">{number(r.away)}</Tile>}
+        {r.suspects !== undefined && <Tile name="Suspects">{number(r.suspects)}</Tile>}
+        {stock && <Tile name="Tickets left">{number(stock.available)}</Tile>}
+        {stock && <Tile name="Held">{number(stock.held)}</Tile>}
         {r.tickets && <Tile name="Sold">{number(r.tickets.sold)}</Tile>}
       </dl>
-      <div class="pair"><ThrottleForm key={r.event} r={r} /><Words key={`w${r.event}`} r={r} /></div>
+      <div class="pair"><ThrottleForm key={r.event} r={r} /><div class="stack"><Words key={`w${r.event}`} r={r} /><LookUp key={`l${r.event}`} r={r} /></div></div>
       {C && (
         <div class="charts">
           <C key={`a${r.event}`} title="Waiting" times={times} lines={[{ name: 'people', values: h.map((s) => s.waiting), colour: '--accent', fill: true }]} />
@@ -90,117 +83,14 @@ function Room({ r }: { r: AdminRoom }): VNode {
           {!!all.length && <C key="f" title="Response time, 95th percentile" unit=" ms" times={shopTimes} lines={[{ name: 'p95', values: all.map((s) => Math.round(s.p95)), colour: '--accent' }]} />}
         </div>
       )}
+      <div class="pair">
+        {r.autopilot && <AutopilotCard key={`p${r.event}`} r={r} a={r.autopilot} />}
+        {r.draw && <DrawCard r={r} d={r.draw} />}
+        {r.order && <Settings key={`s${r.event}`} r={r} />}
+        <Invites key={`i${r.event}`} r={r} />
+      </div>
+      <RoomAudit key={`u${r.event}`} r={r} />
     </div>
-  );
-}
-
-/** What can be done now in the room's state; each asks before it does what cannot be undone. */
-function Actions({ r }: { r: AdminRoom }): VNode {
-  const asking = useSignal<'pause' | 'close' | null>(null), words = useSignal(r.message ?? ''), dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
-    if (asking.value) dialog.current?.showModal();
-    else dialog.current?.close();
-  }, [asking.value]);
-  const run = (action: RoomAction, done: string, message?: string): void => {
-    asking.value = null;
-    void act(done, () => roomAction(live.token.value, r.event, action, message));
-  };
-  const pausing = asking.value === 'pause';
-  return (
-    <div class="row">
-      {(r.state === 'scheduled' || r.state === 'lobby' || r.state === 'closed') && <button class="primary" onClick={() => run('open', 'The room is open.')}>{r.state === 'closed' ? 'Open again' : 'Open now'}</button>}
-      {r.state === 'paused' && <button class="primary" onClick={() => run('resume', 'The line moves again.')}>Resume</button>}
-      {r.state === 'open' && <button onClick={() => { words.value = r.message ?? ''; asking.value = 'pause'; }}>Pause …</button>}
-      {r.state !== 'closed' && <button class="danger" onClick={() => { asking.value = 'close'; }}>Close …</button>}
-      <dialog ref={dialog} aria-labelledby="asked" onClose={() => { asking.value = null; }}>
-        <form class="stack" method="dialog" onSubmit={(e) => {
-          e.preventDefault();
-          if (pausing) run('pause', 'The line is paused. Everyone keeps their place.', words.value.trim());
-          else run('close', 'The room is closed.');
-        }}>
-          <h2 id="asked">{pausing ? 'Pause the line?' : `Close the room of ${r.name}?`}</h2>
-          {pausing ? (
-            <label class="field">What waiting people read<textarea maxLength={500} value={words.value} onInput={(e) => { words.value = e.currentTarget.value; }} placeholder="We pause for a moment and go on soon." /></label>
-          ) : <p>{plural(r.waiting, 'person', 'people')} waiting will be told that the sale has ended, and nobody else gets in.</p>}
-          <div class="row"><button class={pausing ? 'primary' : 'danger'}>{pausing ? 'Pause' : 'Close the room'}</button><button type="button" onClick={() => { asking.value = null; }}>Cancel</button></div>
-        </form>
-      </dialog>
-    </div>
-  );
-}
-
-/** The message of the room, for people in line. */
-function Words({ r }: { r: AdminRoom }): VNode {
-  const draft = useSignal<string | null>(null), text = draft.value ?? r.message ?? '';
-  const say = (words: string): void => {
-    void act(words ? 'Everyone waiting reads your message now.' : 'The message is gone.', () => roomAction(live.token.value, r.event, 'message', words))
-      .then((ok) => { if (ok) draft.value = null; });
-  };
-  return (
-    <form class="card panel stack" onSubmit={(e) => {
-      e.preventDefault();
-      say(text.trim());
-    }}>
-      <h2>Message</h2>
-      <label class="field">What people in line read<textarea maxLength={500} value={text} onInput={(e) => { draft.value = e.currentTarget.value; }} /></label>
-      {r.message ? <p class="small soft">Shown now: “{r.message}”</p> : <p class="small soft">Nothing is shown now.</p>}
-      <div class="row">
-        <button>Show it</button>
-        {r.message && <button type="button" class="quiet" onClick={() => say('')}>Remove it</button>}
-      </div>
-    </form>
-  );
-}
-
-const throttleFields: [keyof Throttle, string, number, number][] = [
-  ['rate_per_minute', 'Let in per minute', 0, 1_000_000],
-  ['burst', 'Most at once', 1, 100_000],
-  ['max_shoppers', 'Most shoppers', 0, 10_000_000],
-  ['lease_s', 'Time to shop (s)', 30, 86_400],
-  ['claim_window_s', 'Time to enter (s)', 5, 3_600],
-];
-
-function ThrottleForm({ r }: { r: AdminRoom }): VNode {
-  const draft = useSignal<Throttle>({ ...r.throttle }), dirty = useSignal(false);
-  const t = dirty.value ? draft.value : r.throttle;
-  const now = effectOf(r, r.throttle), next = effectOf(r, t);
-  const wrong = throttleFields.some(([k, , min, max]) => !Number.isInteger(t[k]) || t[k] < min || t[k] > max);
-  const drain = (m: number | null): string => (m === null ? 'never' : r.waiting ? minutesText(m) : 'nobody is waiting');
-  const apply = (to: Throttle, from: Throttle, done: string): void => {
-    const changed = Object.fromEntries(throttleFields.filter(([k]) => to[k] !== from[k]).map(([k]) => [k, to[k]])) as Partial<Throttle>;
-    void act(done, () => patchRoom(live.token.value, r.event, changed), () => apply(from, to, 'The earlier throttle is back.')).then((ok) => { if (ok) dirty.value = false; });
-  };
-  return (
-    <form class="card panel stack" noValidate onSubmit={(e) => { e.preventDefault(); if (!wrong && dirty.value) apply({ ...t }, { ...r.throttle }, 'The new throttle applies.'); }}>
-      <h2>Throttle</h2>
-      <div class="throttle">
-        {throttleFields.map(([k, name, min, max]) => (
-          <label class="field" key={k}>{name}
-            <input type="number" inputMode="numeric" min={min} max={max} step={1} value={Number.isNaN(t[k]) ? '' : t[k]} aria-invalid={!Number.isInteger(t[k]) || t[k] < min || t[k] > max}
-              onInput={(e) => {
-                draft.value = { ...(dirty.value ? draft.value : r.throttle), [k]: e.currentTarget.valueAsNumber };
-                dirty.value = true;
-              }} />
-          </label>
-        ))}
-      </div>
-      {wrong ? <Notice tone="bad">Some numbers are out of range.</Notice> : (
-        <table>
-          <caption class="vh">Effect of the throttle</caption>
-          <thead><tr><td /><th scope="col">Now</th>{dirty.value && <th scope="col">After applying</th>}</tr></thead>
-          <tbody>
-            <tr><th scope="row">The line is through in</th><td>{drain(now.drainMinutes)}</td>{dirty.value && <td><strong>{drain(next.drainMinutes)}</strong></td>}</tr>
-            <tr><th scope="row">People shopping, about</th><td>{number(now.shoppers)}</td>{dirty.value && <td><strong>{number(next.shoppers)}</strong></td>}</tr>
-            <tr><th scope="row">Held back by</th><td>{now.limit === 'cap' ? 'the cap on shoppers' : 'the rate'}</td>{dirty.value && <td><strong>{next.limit === 'cap' ? 'the cap on shoppers' : 'the rate'}</strong></td>}</tr>
-          </tbody>
-        </table>
-      )}
-      {(r.state !== 'open' || r.reason) && <p class="small soft">The line stands still now: the numbers count from when it moves again.</p>}
-      <div class="row">
-        <button class="primary" disabled={!dirty.value || wrong}>Apply</button>
-        {dirty.value && <button type="button" class="quiet" onClick={() => { dirty.value = false; }}>Discard</button>}
-      </div>
-    </form>
   );
 }
 
@@ -275,12 +165,7 @@ function Audit(): VNode {
     <div class="stack">
       <h1>Audit log</h1>
       <div class="card panel scroll" tabIndex={0} role="region" aria-label="Audit log">
-        <table>
-          <thead><tr><th scope="col">When</th><th scope="col">Who</th><th scope="col">What</th><th scope="col">Where</th><th scope="col">Details</th></tr></thead>
-          <tbody>{(list.value ?? []).map((a, i) => (
-            <tr key={i}><td>{dateText(a.at, { dateStyle: 'medium', timeStyle: 'medium' })}</td><td>{a.actor}</td><td>{a.action}</td><td><code>{a.subject}</code></td><td>{a.detail != null && <pre>{typeof a.detail === 'string' ? a.detail : JSON.stringify(a.detail)}</pre>}</td></tr>
-          ))}</tbody>
-        </table>
+        <AuditTable entries={list.value ?? []} where />
         {list.value?.length === 0 && <p class="soft">Nothing has been changed yet.</p>}
       </div>
     </div>

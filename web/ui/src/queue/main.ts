@@ -1,24 +1,30 @@
 import '../style/tokens.css';
 import './queue.css';
-import { type Event, type Me, type Problem, type Room, claim, getMe, join, leave } from '../api';
+import { type Answer, type Event, type Me, type Problem, type Room, claim, getMe, join, leave } from '../api';
 import { clockText, observe, secondsUntil } from '../clock';
 import { backoff, Feed, type FeedState } from '../feed';
 import { locale } from '../locale';
 import { hueOf, pageData, pathId, store } from '../shell';
+import { arrivalOf } from './arrival';
 import { type Memory, type Phase, over, phaseOf, phaseOfRoom, progress, remember } from './line';
-import * as T from './texts';
+import type { Host } from './more';
+import type { Challenge } from './pow';
+import * as T from './texts/en.json';
+
+// Before anything else: what the address brings is a secret, and leaves the address and the history.
+const { hash, pathname, search } = location;
+let arrival = arrivalOf(hash);
+if (arrival) history.replaceState(null, '', pathname + search);
 
 const id = pathId();
 const data = pageData<{ event: Event | null; room: Room | null; now: string }>();
 const $ = <E extends HTMLElement = HTMLElement>(n: string): E => document.getElementById(n) as E;
 const shop = `/events/${id}`;
+/** Where shoppers go: to our shop, or to the site the line protects, by way of the server, which judges the address. */
+const back = new URLSearchParams(search).get('return');
+const inside = back ? `/v1/rooms/${id}/enter?return=${encodeURIComponent(back)}` : shop;
 const recall = (k: string): string | null => store.get(`onsale:${k}:${id}`);
-const keep = (k: string, v: string | null): void => store.set(`onsale:${k}:${id}`, v);
-
-// Language
-
-let lang = 0;
-const t = (text: T.Text): string => text[lang]!;
+const keep = (k: string, v: string | null | false | undefined): void => store.set(`onsale:${k}:${id}`, v || null);
 const number = (n: number): string => n.toLocaleString(locale());
 const date = (at: string | null | undefined, dateStyle?: 'full' | 'medium', timeStyle: 'short' | 'medium' = 'short', timeZone?: string): string =>
   at ? new Date(at).toLocaleString(locale(), { dateStyle, timeStyle, timeZone }) : '';
@@ -28,8 +34,11 @@ const date = (at: string | null | undefined, dateStyle?: 'full' | 'medium', time
 let me: Me | undefined;
 let room = data.room;
 let phase: Phase | null = null;
-/** The failure shown instead of a phase, while there is one; `until` when the next try has a known time. */
-let trouble: { head: string; lead: string; until?: number } | undefined;
+/** What is shown instead of a phase, while there is something; `until` when it goes on by itself (0: nobody knows when). */
+let trouble: { head: string; lead: string; until?: number; button?: string } | undefined;
+/** Entering waits for a place in the shop. */
+let freeing = false;
+let challenges = 0;
 let link: FeedState = 'connecting';
 let memory = JSON.parse(recall('line') ?? 'null') as Memory | null;
 let feed: Feed | undefined;
@@ -37,6 +46,7 @@ let failures = 0;
 let timer: ReturnType<typeof setTimeout> | undefined;
 let otherTab = false;
 let leaving = false;
+let suspected: unknown;
 let drawn: string | null | undefined;
 let spoken = '';
 let spokenAt = 0;
@@ -56,16 +66,18 @@ function update(m: Me): void {
   me = m;
   room = m.room;
   trouble = undefined;
-  failures = 0;
+  failures = challenges = 0;
   if (m.receipt) keep('receipt', m.receipt);
+  if (m.index) keep('index', `${m.index}`);
   const before = phase;
   phase = phaseOf(m);
-  memory = remember(memory, m.place, m.ahead);
+  if (phase !== 'ready') freeing = false;
+  memory = remember(memory, m);
   keep('line', memory && JSON.stringify(memory));
   if (over(phase)) feed?.stop();
   render();
   if (phase === before) return;
-  if (phase === 'shopping') location.replace(shop);
+  if (phase === 'shopping') location.replace(inside);
   if (phase === 'ready') ring();
 }
 
@@ -76,6 +88,7 @@ async function take(answer: Promise<Me>, again: () => void): Promise<void> {
   } catch (e) {
     return failed(e as Problem, again);
   }
+  if (again === enter) arrival = null;
   feed?.stop();
   if (over(phase!)) return;
   feed = new Feed({
@@ -83,9 +96,14 @@ async function take(answer: Promise<Me>, again: () => void): Promise<void> {
     protocol: 'onsale.v1',
     message: (m) => update(m as Me),
     poll: async () => {
-      const answer = getMe(id);
-      answer.catch((e: Problem) => e.status === 401 && enter());
-      update(await answer);
+      try {
+        update(await getMe(id));
+      } catch (e) {
+        const p = e as Problem;
+        if (p.status === 401) enter();
+        if (p.status !== 429) throw e;
+        return (p.retryAfter || 5) * 1000;
+      }
       return me!.poll_after_ms;
     },
     state: (s) => {
@@ -94,8 +112,9 @@ async function take(answer: Promise<Me>, again: () => void): Promise<void> {
     },
     // 4001: the server does not know this visitor any more; 4010: the room has closed.
     closed: (code) => {
-      if (code === 4001 || code === 4010) later(Math.random() * 1000, code === 4001 ? enter : look);
-      return code === 4001 || code === 4010;
+      const next = code === 4001 ? enter : code === 4010 && look;
+      if (next) later(Math.random() * 1000, next);
+      return !!next;
     },
   });
   feed.start();
@@ -104,45 +123,94 @@ async function take(answer: Promise<Me>, again: () => void): Promise<void> {
 /** Finds the place this browser has, or joins: joining twice is joining once. */
 function look(): void {
   phase = recall('left') ? 'left' : room ? phaseOfRoom(room) : null;
-  if (recall('receipt')) void take(getMe(id), look);
+  if (arrival) enter();
+  else if (recall('receipt')) void take(getMe(id), look);
   else if (phase) render();
   else enter();
 }
 
-/** Joins the line; the receipt of an earlier place brings it back. */
+/** Joins the line, with whatever speaks for this visitor; the receipt of an earlier place brings it back. */
 function enter(): void {
   keep('left', null);
-  void take(join(id, recall('receipt')), enter);
+  enterWith();
+}
+
+function enterWith(challenge?: Answer): void {
+  const invite = JSON.parse(recall('invite') ?? '{}') as object;
+  // Whoever comes from another device is the visitor of that device from now on.
+  if (arrival?.handover) keep('index', null);
+  const receipt = !arrival?.handover && recall('receipt');
+  void take(join(id, { ...(receipt && { receipt }), ...invite, ...arrival, challenge }), enter);
 }
 
 function failed(p: Problem, again: () => void): void {
   feed?.stop();
   const s = p.retryAfter * 1000;
+  const code = p.code;
   if (p.status === 401 && again === look) return enter();
   if (p.status === 429) {
-    trouble = { head: t(T.loading), lead: t(T.busy), until: Date.now() + (s || 5000) };
+    // Somebody whose place is known has only asked too soon; nothing has happened.
+    if (again === enter && !me) trouble = { head: T.loading, lead: T.busy, until: Date.now() + (s || 5000) };
     later((s || 5000) + Math.random() * 1000, again);
+  } else if (code === 'challenge-required' && challenges++ < 3) {
+    trouble = { head: T.checking, lead: T.checkingLead, until: 0 };
+    solve(p.body.challenge as Challenge).then(enterWith, () => failed(unreachable, again));
   } else if (p.status && p.status < 500) {
     // A receipt that is not accepted is worth nothing; a new place may be had.
-    if (again === enter && recall('receipt')) {
+    if (again === enter && recall('receipt') && p.status === 400 && !arrival) {
       keep('receipt', null);
       return enter();
     }
-    trouble = { head: p.title, lead: p.detail };
+    challenges = 0;
+    const said = trouble = { head: p.title, lead: p.detail };
+    if (/^(invite|sign|hand)/.test(code)) {
+      // What has been refused is not tried again.
+      arrival = null;
+      if (code === 'invite-invalid') keep('invite', null);
+      void more().then((m) => {
+        if (trouble !== said) return;
+        trouble = { ...said, ...m.explain(code) };
+        render();
+      });
+    }
   } else {
-    trouble = { head: p.status ? p.title : t(T.offline), lead: t(T.offlineLead) };
+    trouble = { head: p.status ? p.title : T.offline, lead: T.offlineLead, until: 0 };
     later(s || backoff(++failures, 0), again);
   }
   render();
+}
+
+/** Takes the turn. A shop that is full for a moment is asked again; the turn is kept meanwhile. */
+async function goIn(): Promise<void> {
+  try {
+    update(await claim(id));
+  } catch (e) {
+    const p = e as Problem;
+    if (p.status === 409) return look();
+    if (p.code !== 'shop-full') return failed(p, look);
+    freeing = true;
+    $('say').textContent = T.freeing;
+    later((p.retryAfter || 1) * 1000, () => phase === 'ready' && void goIn());
+    render();
+  }
 }
 
 /** The one large button. */
 function go(): void {
   if (trouble) look();
   else if (phase === 'left' || phase === 'expired') enter();
-  else if (phase === 'ready') void take(claim(id), look);
-  else location.assign(shop);
+  else if (phase === 'ready') void goIn();
+  else location.assign(phase === 'shopping' ? inside : shop);
 }
+
+// What few people need is loaded when they do.
+
+const unreachable = { status: 0, retryAfter: 0 } as Problem;
+const more = () => import('./more');
+const solve = async (c: Challenge): Promise<Answer> => (await import('./pow')).solve(c);
+const host: Host = { id, recall, keep, number, date, update, solve, me: () => me };
+
+const offer = (n: 'hand' | 'draw') => () => void more().then((m) => m[n](host), () => failed(unreachable, look));
 
 /** Leaves at the second press within six seconds. */
 async function quit(): Promise<void> {
@@ -169,14 +237,18 @@ async function quit(): Promise<void> {
 
 // Showing it
 
-const views: Record<Phase, readonly [head: T.Text, lead?: T.Text, button?: T.Text]> = {
+const views: Record<Phase, readonly [head: string, lead?: string, button?: string]> = {
   scheduled: [T.scheduled, T.scheduledLead],
-  lobby: [T.lobby, T.lobbyLead],
+  lobby: [T.lobby],
   waiting: [T.waiting],
   paused: [T.paused, T.standstill],
   shop_unavailable: [T.shopDown, T.standstill],
   full: [T.full, T.standstill],
-  all_held: [T.allHeld, T.standstill],
+  all_held: [T.allHeld, T.allHeldLead],
+  none_free: [T.noneFree, T.standstill],
+  draw_pending: [T.drawing, T.drawingLead],
+  restoring: [T.restoring, T.restoringLead],
+  stopped: [T.stopped, T.standstill],
   ready: [T.ready, T.readyLead, T.enter],
   shopping: [T.inside, , T.enter],
   done: [T.done, , T.toEvent],
@@ -185,6 +257,8 @@ const views: Record<Phase, readonly [head: T.Text, lead?: T.Text, button?: T.Tex
   closed: [T.closed, , T.toEvent],
   sold_out: [T.soldOut, , T.toEvent],
 };
+const orders = { draw: T.lobbyDraw, fifo: T.lobbyFifo, random: T.lobbyRandom };
+const lanes: Partial<Record<string, string>> = { staff: T.laneStaff, accessibility: T.laneAccess, fan: T.laneFan, suspect: T.laneSuspect };
 
 /** Writes a text where it changed and hides what has none; a fact (`d…`) hides with its label. */
 function put(n: string, text: string | 0 | false | null | undefined): void {
@@ -193,42 +267,57 @@ function put(n: string, text: string | 0 | false | null | undefined): void {
   (n[0] === 'd' ? e.parentElement! : e).hidden = !text;
 }
 
+const show = (n: string, on: unknown): void => {
+  $(n).hidden = !on;
+};
+
 const opens = (): string | null | undefined => (phase === 'scheduled' && room!.lobby_opens_at) || room?.opens_at;
 
 function render(): void {
   const view = phase && views[phase];
-  const inLine = !trouble && me?.state === 'waiting' && memory && !over(phase!) && phase !== 'scheduled';
-  const gathers = !trouble && phase === 'lobby';
-  const before = gathers || (!trouble && phase === 'scheduled');
-  const title = data.event?.name ?? room?.name ?? 'onsale';
-  const head = trouble?.head ?? t(view?.[0] ?? T.loading);
-  const lead = trouble?.lead ?? [view?.[1] && t(view[1]), before && date(opens(), 'medium')].filter(Boolean).join(' ');
+  const ours = !trouble && me && !over(phase!) && phase !== 'scheduled';
+  const inLine = ours && me!.state === 'waiting' && memory;
+  const gathers = ours && me!.state === 'lobby';
+  const stays = inLine || gathers;
+  const before = !trouble && (phase === 'lobby' || phase === 'scheduled');
   const turn = !trouble && phase === 'ready';
-  const unit = { style: 'unit', unit: 'minute' } as const;
+  const title = data.event?.name ?? room?.name ?? 'onsale';
+  const head = trouble?.head ?? view?.[0] ?? T.loading;
+  const lead = trouble?.lead ?? (turn && freeing ? T.freeing
+    : [phase === 'lobby' ? orders[room!.order!] : view?.[1], before && date(opens(), 'medium')].filter(Boolean).join(' '));
+  const minutes = (s: number, round: (n: number) => number): number => Math.max(1, round(s / 60));
 
   put('name', title);
   put('head', head);
   put('lead', lead);
   put('words', !trouble && room?.message);
-  put('what', inLine && t(memory!.ahead ? T.ahead : T.next));
-  put('keep', (inLine || gathers) && t(T.keep));
-  put('dw', inLine && me!.wait && new Intl.NumberFormat(locale(), unit).formatRange(Math.max(1, Math.floor(me!.wait.low_s / 60)), Math.max(1, Math.ceil(me!.wait.high_s / 60))));
+  put('what', inLine && (memory!.ahead ? T.ahead : T.next));
+  show('keep', stays);
+  put('code', ours && `${T.code} ${me!.visitor}`);
+  show('chance', inLine && me!.chance);
+  put('dw', inLine && me!.wait && new Intl.NumberFormat(locale(), { style: 'unit', unit: 'minute' }).formatRange(minutes(me!.wait.low_s, Math.floor), minutes(me!.wait.high_s, Math.ceil)));
   put('dg', gathers && number(room!.waiting));
   put('ds', inLine && room!.stock_left !== null && number(room!.stock_left));
   put('dr', inLine && number(room!.admitting_per_minute));
-  put('du', (inLine || gathers) && date(me!.as_of, undefined, 'medium'));
-  $('facts').hidden = !inLine && !gathers;
+  put('dl', stays && lanes[me!.lane!]);
+  put('du', stays && date(me!.as_of, undefined, 'medium'));
+  show('facts', stays);
   const bar = $<HTMLProgressElement>('bar');
   bar.hidden = !inLine;
   if (inLine) bar.value = progress(memory!);
   const state = navigator.onLine ? { live: T.live, reconnecting: T.reconnecting, polling: T.polling, connecting: null, stopped: null }[link] : T.offline;
-  put('link', state && t(state));
+  put('link', state);
   $('link').className = link;
-  const button = trouble ? (trouble.until ? null : T.retry) : view?.[2];
-  put('go', button && t(button));
-  put('leave', (inLine || gathers || turn) && t(leaving ? T.really : T.leave));
-  put('tell', (inLine || gathers) && window.Notification?.permission === 'default' && t(T.tell));
-  put('tabs', otherTab && t(T.tabs));
+  put('go', trouble ? trouble.until === undefined && (trouble.button ?? T.retry) : view?.[2]);
+  $('go').ariaBusy = `${freeing}`;
+  put('leave', (stays || turn) && (leaving ? T.really : T.leave));
+  show('tell', stays && window.Notification?.permission === 'default');
+  show('hand', stays || turn);
+  show('draw', ours && room!.order === 'draw');
+  show('tabs', otherTab);
+  const suspect = stays && me!.lane === 'suspect';
+  if (suspect !== suspected && (suspected = suspect)) void more().then((m) => m.suspect(host, $('note')), () => (suspected = undefined));
+  show('note', suspect && $('note').firstChild);
   tick();
   document.title = `${turn ? '● ' : ''}${inLine ? number(memory!.ahead) : head} · ${title}`;
 
@@ -236,11 +325,14 @@ function render(): void {
   if (shown !== drawn) {
     spokenAt = 0;
     $('alert').textContent = turn ? `${head} ${lead}` : '';
-    if (turn) $('go').focus();
+    if (turn) {
+      document.querySelector('dialog')?.close();
+      $('go').focus();
+    }
   }
   drawn = shown;
   // Screen readers hear of a new phase at once, of numbers at most every 15 seconds, and of their turn through the alert.
-  const text = inLine ? `${head}. ${number(memory!.ahead)} ${t(T.ahead)}. ${t(T.wait)}: ${$('dw').textContent}` : `${head}. ${lead}`;
+  const text = `${head}. ${inLine ? `${number(memory!.ahead)} ${T.ahead}. ${me!.wait ? `${T.wait}: ${$('dw').textContent}. ` : ''}${me!.chance ? T.unlikely : ''}` : lead} ${$('words').textContent}`;
   if (text !== spoken && !turn && Date.now() - spokenAt >= 15_000) {
     spokenAt = Date.now();
     $('say').textContent = spoken = text;
@@ -262,7 +354,7 @@ function tick(): void {
 function ring(): void {
   if (window.Notification?.permission !== 'granted') return;
   try {
-    new Notification(t(T.ready), { body: data.event?.name, tag: id });
+    new Notification(T.ready, { body: data.event?.name, tag: id });
     const a = new AudioContext(), o = a.createOscillator();
     o.connect(a.destination);
     o.start();
@@ -270,38 +362,49 @@ function ring(): void {
   } catch { /* phones notify through service workers only */ }
 }
 
-function speak(l: number): void {
-  lang = l;
-  document.documentElement.lang = t(T.languages);
-  Object.entries({ lw: T.wait, lg: T.gathered, ls: T.stock, lr: T.rate, lu: T.updated }).forEach(([n, x]) => put(n, t(x)));
+/** Starts the page; what it says is in the language it was built in. */
+function begin(): void {
   const e = data.event;
-  put('venue', e && `${date(e.starts_at, 'full', 'short', e.timezone)} · ${e.venue.name}, ${e.venue.city}`);
+  put('venue', e?.venue && `${date(e.starts_at, 'full', 'short', e.timezone)} · ${e.venue.name}, ${e.venue.city}`);
+  observe(data.now);
+  document.documentElement.style.setProperty('--hue', String(hueOf(id)));
+  $('essentials').hidden = true;
+  $('app').hidden = false;
+  menu.onchange = () => {
+    store.set('onsale:lang', menu.value);
+    speak();
+  };
+  $('go').onclick = go;
+  $('leave').onclick = quit;
+  $('tell').onclick = () => void Notification.requestPermission().then(render);
+  $('hand').onclick = offer('hand');
+  $('draw').onclick = offer('draw');
+  addEventListener('offline', render);
+  // A link opened over this very page changes nothing but the fragment.
+  addEventListener('hashchange', () => arrivalOf(location.hash) && location.reload());
+  setInterval(tick, 1000);
+  const tabs = new BroadcastChannel(id);
+  tabs.onmessage = (e) => {
+    if (e.data) tabs.postMessage(0);
+    otherTab = true;
+    render();
+  };
+  tabs.postMessage(1);
+  if (arrival?.invite) keep('invite', JSON.stringify({ invite: arrival.invite, email: arrival.email }));
   render();
+  look();
 }
 
-observe(data.now);
-document.documentElement.style.setProperty('--hue', String(hueOf(id)));
-$('essentials').hidden = true;
-$('app').hidden = false;
+// Every language is a page of its own, which the server chooses by ?lang= or the browser's languages.
 const menu = $<HTMLSelectElement>('lang');
-T.names.forEach((n, i) => menu.add(new Option(n, `${i}`)));
-menu.onchange = () => {
-  store.set('onsale:lang', menu.value);
-  speak(+menu.value);
-};
-$('go').onclick = go;
-$('leave').onclick = quit;
-$('tell').onclick = () => void Notification.requestPermission().then(render);
-addEventListener('offline', render);
-setInterval(tick, 1000);
-const tabs = new BroadcastChannel(id);
-tabs.onmessage = (e) => {
-  if (e.data) tabs.postMessage(0);
-  otherTab = true;
-  render();
-};
-tabs.postMessage(1);
-const liked = navigator.languages.map((l) => T.languages.indexOf(l.slice(0, 2) as T.Language)).find((i) => i >= 0);
-menu.value = store.get('onsale:lang') ?? `${liked ?? 0}`;
-speak(+menu.value);
-look();
+const query = new URLSearchParams(search);
+function speak(): void {
+  query.set('lang', menu.value);
+  location.replace(`${pathname}?${query}${arrival ? hash : ''}`);
+}
+menu.value = (!query.get('lang') && store.get('onsale:lang')) || '';
+if (menu.value && menu.value !== document.documentElement.lang) speak();
+else {
+  menu.value = document.documentElement.lang;
+  begin();
+}
