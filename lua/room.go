@@ -3,6 +3,7 @@ package lua
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"time"
@@ -301,9 +302,14 @@ type RoomTick struct {
 }
 
 // RoomAdmit runs room_admit.lua. The most that can be admitted at once is 500;
-// forced is how many an operator lets in now, 0 for a usual tick.
+// forced is how many an operator lets in now, 0 for a usual tick; it is done once
+// though the client asks again because the reply was lost.
 func RoomAdmit(ctx context.Context, rdb redis.Scripter, event string, gap time.Duration, most, move, forced int) (RoomTick, error) {
-	n, err := roomAdmit.Run(ctx, rdb, roomKeys(event), RoomChannel(event), gap.Milliseconds(), most, move, forced).Int64Slice()
+	call := int64(0)
+	if forced > 0 {
+		call = 1 + rand.Int64N(1<<53-1)
+	}
+	n, err := roomAdmit.Run(ctx, rdb, roomKeys(event), RoomChannel(event), gap.Milliseconds(), most, move, forced, call).Int64Slice()
 	if err != nil {
 		return RoomTick{}, err
 	}

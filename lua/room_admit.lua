@@ -8,6 +8,7 @@
 --   3 most visitors to admit, at most 500
 --   4 most visitors to move from the lobby
 --   5 how many an operator lets in now, whatever the rate; 0 for a usual tick
+--   6 number of this call by an operator, 0 for a usual tick
 -- RETURNS
 --   {-1}  no such room
 --   { ran, admitted, expired, cursor, waiting, ready, shopping, moving, now, closed, skipped }
@@ -20,6 +21,8 @@
 --   The head of the queue goes first, but for those whose last connection
 --   dropped long ago: they keep their place for when they come back.
 --   Nobody goes before the lobby has moved.
+--   What an operator asks for is done once: when the reply is lost and the script
+--   runs again, it says what it did before.
 -- COMPLEXITY
 --   O(k log n) for k visitors admitted, skipped, expired or moved; independent of
 --   the length of the queue otherwise.
@@ -170,6 +173,8 @@ local d = door()
 local n
 if forced > 0 then
   n = 0
+  local last = redis.call('HMGET', ROOM, 'forced', 'forced_n')
+  if last[1] == ARGV[6] then return answer(1, tonumber(last[2]), expired, d.cursor, 0) end
   if moving == 0 and d.quiet_until <= now and d.stock ~= 0 and (state == 'open' or state == 'paused' or state == 'draining') then
     n = math.min(forced, d.cap - redis.call('ZCARD', ACTIVE) - redis.call('ZCARD', READY_SET))
   end
@@ -185,6 +190,7 @@ if n > 0 then
     admitted = #list / 2
   end
 end
+if forced > 0 then redis.call('HSET', ROOM, 'forced', ARGV[6], 'forced_n', int(admitted)) end
 keep(d)
 
 local waiting = redis.call('ZCARD', QUEUE)

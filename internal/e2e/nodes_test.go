@@ -45,13 +45,12 @@ type crowd struct {
 	nodes []*node
 	wg    sync.WaitGroup
 
-	mu      sync.Mutex
-	tries   []time.Time    // of connecting again
-	codes   map[int]int    // with which connections ended
-	at      map[string]int // which node tells somebody their place
-	place   map[string]float64
-	heard   map[string]time.Time
-	stopped bool
+	mu    sync.Mutex
+	tries []time.Time    // of connecting again
+	codes map[int]int    // with which connections ended
+	at    map[string]int // which node tells somebody their place
+	place map[string]float64
+	heard map[string]time.Time
 }
 
 // wait lets n people join at any node and connect to the one at index first.
@@ -237,6 +236,53 @@ func TestNodeGoesAwayWithAThousandSockets(t *testing.T) {
 			one.wait()
 		})
 	}
+}
+
+// TestRedisEmptiedUnderAThousandSockets empties Redis while a thousand people are
+// connected: without doing anything they have their places back, within the time
+// in which nobody is let in, and nobody is told anything else meanwhile (G5).
+func TestRedisEmptiedUnderAThousandSockets(t *testing.T) {
+	t.Parallel()
+	redis := stacktest.OwnRedis(t, stack.RedisOptions{})
+	s := newSite(t, redis.URL(), stacktest.Database(t, migrate))
+	one, two := s.start(t), s.start(t)
+	event := one.event(10, map[string]any{"rate_per_minute": 1, "burst": 1, "max_shoppers": 1, "claim_window_s": 600})
+	crowd := wait(t, event, manySockets, -1, one, two)
+	one.until(60*time.Second, "everybody is connected", func() bool {
+		return t.Failed() || crowd.told(0, time.Time{})+crowd.told(1, time.Time{}) == manySockets
+	})
+	rdb := connect(t, redis.URL())
+	one.until(10*time.Second, "the room is known outside Redis", func() bool {
+		return query[int](t, s, `select count(*) from rooms where event_id = $1 and lived`, event) == 1
+	})
+	if err := rdb.FlushAll(t.Context()).Err(); err != nil {
+		t.Fatal(err)
+	}
+	lost := time.Now()
+	one.until(15*time.Second, "everybody has a place again", func() bool {
+		waiting, err := rdb.ZCard(t.Context(), lua.QueueKey(event)).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ready, err := rdb.ZCard(t.Context(), lua.ReadyKey(event)).Result()
+		return err == nil && waiting+ready == manySockets
+	})
+	t.Logf("%d places are back after %v", manySockets, time.Since(lost).Round(10*time.Millisecond))
+	line, err := rdb.ZRangeWithScores(t.Context(), lua.QueueKey(event), 0, -1).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	crowd.mu.Lock()
+	for _, z := range line {
+		if _, place := lua.LanePlace(int64(z.Score)); float64(place) != crowd.place[z.Member.(string)] {
+			t.Errorf("%v stands at %d, had %v", z.Member, place, crowd.place[z.Member.(string)])
+		}
+	}
+	if len(crowd.codes) > 0 {
+		t.Errorf("connections ended: %v", crowd.codes)
+	}
+	crowd.mu.Unlock()
+	one.until(20*time.Second, "everybody is told so", func() bool { return crowd.told(0, lost)+crowd.told(1, lost) == manySockets })
 }
 
 // TestNodeKilledInTheMiddleOfTheDraw kills the only node while a large lobby

@@ -138,9 +138,9 @@ func look(t testing.TB, rdb redis.UniversalClient, event string) lineNow {
 
 // turnsHad counts who was let in how often, and how, by looking after each step.
 type turnsHad struct {
-	admitted map[string]int64 // when their last turn came
-	places   map[string]int   // turns by visitor and place
-	log      []admission
+	last   map[string]string // turn of each visitor
+	places map[string]int    // turns by visitor and place
+	log    []admission
 }
 
 // step compares the line before and after a step and says what is against the
@@ -159,13 +159,14 @@ func (h *turnsHad) step(before, after lineNow, now int64, most int) error {
 		if n := in(id); n > 1 {
 			return fmt.Errorf("G5: %s is in %d of queue, ready and active", id, n)
 		}
-		if turn.Admitted == 0 || turn.Admitted == h.admitted[id] {
+		key := fmt.Sprintf("%d at %d", turn.Admitted, turn.Score)
+		if turn.Admitted == 0 || key == h.last[id] {
 			continue
 		}
-		h.admitted[id] = turn.Admitted
+		h.last[id] = key
 		h.log = append(h.log, admission{at: now})
 		last = max(last, turn.Score)
-		key := fmt.Sprintf("%s at %d", id, turn.Score)
+		key = fmt.Sprintf("%s at %d", id, turn.Score)
 		h.places[key]++
 		if h.places[key] > 1+int(turn.Missed) || turn.Missed > 1 {
 			return fmt.Errorf("G3: %s had %d turns, %d of them missed", key, h.places[key], turn.Missed)
@@ -218,7 +219,7 @@ func TestNoFaultBreaksTheGuarantees(t *testing.T) {
 			visitor, receipt, pass string
 		}
 		var people []*person
-		had := &turnsHad{admitted: make(map[string]int64), places: make(map[string]int)}
+		had := &turnsHad{last: make(map[string]string), places: make(map[string]int)}
 		before := look(t, rdb, r.event)
 		told := func(p *person, me waitroom.Me) {
 			if p.visitor != "" && p.visitor != me.Visitor {
@@ -429,5 +430,27 @@ func TestNothingIsDoneHalfway(t *testing.T) {
 			r.join("new")
 			r.wantState("waits", waitroom.Waiting)
 		})
+	}
+}
+
+// An operator who lets in ten lets in ten, though the reply is lost on its way.
+func TestAdmitNowIsDoneOnce(t *testing.T) {
+	t.Parallel()
+	server := miniredis.RunT(t)
+	r := newRoom(t, client(t, "redis://"+server.Addr()), narrow(1), redisstore.Options{})
+	for _, name := range names(50) {
+		r.join(name)
+	}
+	node := newFaultyNode(t, server.Addr(), pass.Generate(), time.Now)
+	for turn := range 2 {
+		node.faults.set(2, true)
+		tick, err := node.Store.AdmitNow(t.Context(), r.event, 10)
+		node.faults.set(0, false)
+		if err != nil || tick.Admitted != 10 {
+			t.Fatalf("%+v, %v", tick, err)
+		}
+		if n := r.now().Admitted; n != int64(10*(turn+1)) {
+			t.Errorf("%d were let in by %d calls for 10", n, turn+1)
+		}
 	}
 }

@@ -837,6 +837,126 @@ var conformance = []struct {
 			t.Errorf("stored as %q, %v", stored, err)
 		}
 	}},
+	{"what the nodes say of the shop", func(t *testing.T, rdb redis.UniversalClient) {
+		r := newRoom(t, rdb, wide(), redisstore.Options{})
+		names := []string{pass.NewVisitor(), pass.NewVisitor()}
+		t.Cleanup(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+			defer cancel()
+			rdb.HDel(ctx, lua.ShopsKey, names...)
+		})
+		said := []waitroom.Health{{Requests: 7, P95: time.Second}, {Requests: 9, ErrorShare: 0.25, PoolShare: 0.5}}
+		for i, name := range names {
+			all, err := r.Health(t.Context(), name, said[i], time.Minute)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, h := range said[:i+1] { // other tests may have said something too
+				if !slices.Contains(all, h) {
+					t.Errorf("heard %+v, without %+v", all, h)
+				}
+			}
+		}
+	}},
+	{"a code for another device is taken once", func(t *testing.T, rdb redis.UniversalClient) {
+		r := newRoom(t, rdb, wide(), redisstore.Options{})
+		ctx := t.Context()
+		if err := r.PutHandover(ctx, r.event, "digest", "a", time.Minute, 1); err != nil {
+			t.Fatal(err)
+		}
+		if id, err := r.TakeHandover(ctx, r.event, "digest"); id != "a" || err != nil {
+			t.Errorf("taken: %q, %v", id, err)
+		}
+		_, err := r.TakeHandover(ctx, r.event, "digest")
+		wantFault(t, err, fault.HandoverInvalid)
+		wantFault(t, r.PutHandover(ctx, r.event, "another", "a", time.Minute, 1), fault.TooMany)
+	}},
+	{"turns outlive the store", func(t *testing.T, rdb redis.UniversalClient) {
+		s := wide()
+		s.Throttle.MaxShoppers = 3
+		r := newRoom(t, rdb, s, redisstore.Options{}).shopOK()
+		ctx := t.Context()
+		for _, id := range []string{"shops", "done", "ready", "left", "waits"} {
+			r.join(id)
+		}
+		r.tick()
+		for _, id := range []string{"shops", "done"} {
+			if _, err := r.Claim(ctx, r.event, id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := r.Finish(ctx, r.event, "done"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := r.Leave(ctx, r.event, "left"); err != nil {
+			t.Fatal(err)
+		}
+		var u waitroom.Unsaved
+		until(t, "the turns to be listed", func() (ok bool) { // not those of this millisecond
+			var err error
+			if u, err = r.Unsaved(ctx, r.event, 10); err != nil {
+				t.Fatal(err)
+			}
+			return len(u.Turns) == 4
+		})
+		if err := r.Saved(ctx, r.event, u); err != nil {
+			t.Fatal(err)
+		}
+		if again, err := r.Unsaved(ctx, r.event, 10); err != nil || len(again.Turns) != 0 {
+			t.Errorf("unsaved after saving: %+v, %v", again, err)
+		}
+		want := make(map[string]waitroom.Visitor)
+		for _, turn := range u.Turns {
+			want[turn.Visitor] = r.me(turn.Visitor)
+		}
+		forgetRoom(ctx, rdb, r.event)
+		if err := r.Restore(ctx, r.event, u.Turns); err != nil {
+			t.Fatal(err)
+		}
+		s.Event, s.Next = r.event, 1000
+		if created, err := r.Seed(ctx, s, 0, len(u.Turns)); !created || err != nil {
+			t.Fatalf("Seed = %v, %v", created, err)
+		}
+		for id, w := range want {
+			if v := r.me(id); v.State != w.State || v.Place != w.Place || !v.Until.Equal(w.Until) || !v.Claimed.Equal(w.Claimed) {
+				t.Errorf("%s is\n%+v, was\n%+v", id, v, w)
+			}
+		}
+	}},
+	{"drawn places are brought once", func(t *testing.T, rdb redis.UniversalClient) {
+		s := wide()
+		s.State, s.Order = waitroom.Lobby, waitroom.DrawOrder
+		s.Draw.Secret = waitroom.NewSecret()
+		r := newRoom(t, rdb, s, redisstore.Options{})
+		ctx := t.Context()
+		for _, id := range names(5) {
+			r.join(id)
+		}
+		if changed, _, err := r.Change(ctx, r.event, waitroom.Open, "", 0, []waitroom.State{waitroom.Lobby}); !changed || err != nil {
+			t.Fatalf("Change = %v, %v", changed, err)
+		}
+		list, err := r.Gathered(ctx, r.event, 10)
+		if err != nil || len(list) != 5 {
+			t.Fatalf("Gathered = %v, %v", list, err)
+		}
+		for i := range list {
+			list[i].Place = 6 - list[i].Index // a draw that turns the lobby around
+		}
+		for range 2 {
+			if err := r.Place(ctx, r.event, list); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r.tick()
+		if n := r.now(); n.Moving || n.Waiting != 5 {
+			t.Errorf("room %+v", n)
+		}
+		for i, id := range names(5) {
+			if v := r.me(id); v.Place != int64(5-i) || v.Ahead != 4-i {
+				t.Errorf("%s: %+v", id, v)
+			}
+		}
+	}},
 	{"news tell what happened", func(t *testing.T, rdb redis.UniversalClient) {
 		r := newRoom(t, rdb, wide(), redisstore.Options{})
 		ctx, cancel := context.WithCancel(t.Context())

@@ -1,6 +1,7 @@
 package stacktest
 
 import (
+	"context"
 	"math/rand/v2"
 	"net"
 	"net/url"
@@ -38,7 +39,7 @@ func NewProxy(t testing.TB, address string) *Proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +85,7 @@ func (p *Proxy) accept() {
 		if err != nil {
 			return
 		}
-		server, err := net.Dial("tcp", p.target.Host)
+		server, err := (&net.Dialer{Timeout: timeout}).DialContext(context.Background(), "tcp", p.target.Host)
 		if err != nil {
 			_ = client.Close()
 			continue
