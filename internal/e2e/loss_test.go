@@ -139,7 +139,7 @@ func midSale(t *testing.T, s *site, n *node) *sale {
 	n.patch(e.event, map[string]any{"claim_window_s": 300})
 	e.ready = start("ready")
 	n.until(10*time.Second, "the fifth has a turn", func() bool { return n.state(e.event, e.ready) == "ready" })
-	e.claimBy = moment(t, n.call(http.StatusOK, "GET", "/v1/rooms/"+e.event+"/me", e.ready.token, "", nil), "claim_by")
+	e.claimBy = moment(t, n.me(e.event, e.ready.token), "claim_by")
 	n.patch(e.event, map[string]any{"max_shoppers": 1}) // full with those two
 	e.left = start("left")
 	n.call(http.StatusNoContent, "DELETE", "/v1/rooms/"+e.event+"/me", e.left.token, "", nil)
@@ -268,7 +268,7 @@ func TestRedisEmptiedMidSale(t *testing.T) {
 				t.Errorf("the second chance: %s, had place %v", a, was)
 			}
 			me := func(p *person) answer {
-				return n.call(http.StatusOK, "GET", "/v1/rooms/"+e.event+"/me", p.token, "", nil)
+				return n.me(e.event, p.token)
 			}
 			if a := me(e.shopper); a.str("state") != "shopping" || !moment(t, a, "lease_ends").Equal(e.leaseEnds) {
 				t.Errorf("the shopper: %s, the lease ended at %v", a, e.leaseEnds)

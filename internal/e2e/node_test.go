@@ -285,6 +285,24 @@ func (n *node) join(event string) (token string) {
 	return n.call(http.StatusOK, "POST", "/v1/rooms/"+event+"/join", "", "", map[string]any{}).str("visitor_token")
 }
 
+// me asks where a visitor stands, as often as they may.
+func (n *node) me(event, token string) answer {
+	n.t.Helper()
+	for {
+		a, err := n.try("GET", "/v1/rooms/"+event+"/me", token, "", nil)
+		switch {
+		case err != nil:
+			n.t.Fatal(err)
+		case a.status == http.StatusTooManyRequests: // as a client would
+			<-time.After(time.Second)
+		case a.status != http.StatusOK:
+			n.t.Fatalf("GET …/me: %s", a)
+		default:
+			return a
+		}
+	}
+}
+
 // enter waits for a visitor's turn and claims it.
 func (n *node) enter(event, token string) (ticket string) {
 	n.t.Helper()

@@ -36,7 +36,7 @@ func gather(t *testing.T, n *node, event string, count int) (shopper string, lin
 	shopper = n.enter(event, n.join(event))
 	for range count {
 		token := n.join(event)
-		a := n.call(http.StatusOK, "GET", "/v1/rooms/"+event+"/me", token, "", nil)
+		a := n.me(event, token)
 		if a.str("state") != "waiting" {
 			t.Fatalf("a visitor behind a full shop is %s", a)
 		}
@@ -49,7 +49,7 @@ func gather(t *testing.T, n *node, event string, count int) (shopper string, lin
 func wantPlaces(t *testing.T, n *node, event string, line []placed) {
 	t.Helper()
 	for i, p := range line {
-		a := n.call(http.StatusOK, "GET", "/v1/rooms/"+event+"/me", p.token, "", nil)
+		a := n.me(event, p.token)
 		if a.body["place"] != p.place || a.str("state") != "waiting" || a.body["ahead"] != float64(i) {
 			t.Errorf("visitor %d: %s; want place %v and %d ahead", i, a, p.place, i)
 		}
@@ -141,7 +141,7 @@ func TestPostgresStops(t *testing.T) {
 	for _, at := range []*node{n, door} {
 		token := at.join(event)
 		at.until(10*time.Second, "the page says why the line stands still", func() bool {
-			return reason(at.call(http.StatusOK, "GET", "/v1/rooms/"+event+"/me", token, "", nil)) == "shop_unavailable"
+			return reason(at.me(event, token)) == "shop_unavailable"
 		})
 	}
 	var line []placed
@@ -167,7 +167,7 @@ func TestPostgresStops(t *testing.T) {
 	}
 	for _, p := range line {
 		n.until(20*time.Second, "the line moves again by itself", func() bool {
-			a := n.call(http.StatusOK, "GET", "/v1/rooms/"+event+"/me", p.token, "", nil)
+			a := n.me(event, p.token)
 			if a.body["place"] != p.place {
 				t.Fatalf("the place changed: %s; want %v", a, p.place)
 			}
@@ -203,7 +203,7 @@ func TestTwoNodes(t *testing.T) {
 	}
 	two.until(20*time.Second, "ten are admitted", func() bool { return check() >= 10 })
 	one.kill()
-	last := two.call(http.StatusOK, "GET", "/v1/rooms/"+event+"/me", tokens[38], "", nil) // joined at the other node
+	last := two.me(event, tokens[38]) // joined at the other node
 	if last.str("state") != "waiting" {
 		t.Errorf("a visitor of the killed node: %s", last)
 	}
