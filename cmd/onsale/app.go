@@ -27,7 +27,7 @@ import (
 	checkoutredis "onsale/checkout/redisstore"
 	"onsale/config"
 	"onsale/internal/audit"
-	"onsale/internal/identity"
+	"onsale/waitroom/identity"
 	"onsale/internal/redisconn"
 	"onsale/waitroom"
 	"onsale/waitroom/pass"

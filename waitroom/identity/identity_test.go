@@ -21,7 +21,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"onsale/internal/fault"
-	"onsale/internal/identity"
+	"onsale/waitroom/identity"
 	"onsale/waitroom"
 )
 
