@@ -21,8 +21,8 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"onsale/internal/fault"
-	"onsale/waitroom/identity"
 	"onsale/waitroom"
+	"onsale/waitroom/identity"
 )
 
 // issuer is an OpenID Connect provider, as far as a relying party sees one.
