@@ -296,7 +296,7 @@ test('a draw: published, opened with its public value, and recomputed by those i
     await sees(p, '3 9 17 22 41 45');
     await p.keyboard.press('Escape');
   }
-  assert.equal(await people[0].locator('dialog').count(), 0);
+  await people[0].locator('dialog').waitFor({ state: 'detached' });
 
   await operator.getByLabel('Code from their queue page').fill((await code(people[0])).split(' ').pop());
   await operator.getByRole('button', { name: 'Look up' }).click();

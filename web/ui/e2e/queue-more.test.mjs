@@ -57,7 +57,7 @@ describe('the draw', () => {
     await accessible(page, 'the proof');
     await page.keyboard.press('Escape');
     assert.equal(await page.evaluate(() => document.activeElement.id), 'draw');
-    assert.equal(await page.locator('dialog').count(), 0);
+    await page.locator('dialog').waitFor({ state: 'detached' });
   }));
 
   test('that does not match is called so', () => stage.open(path, telling(inLine, { [`GET ${api.room}/draw`]: json({ ...drawn, you: { index: 3, place: place + 1 } }) }), async (page) => {
@@ -103,7 +103,7 @@ describe('the draw', () => {
     await sees(page, 'It matches');
     sockets[ws][0].send(f.me({ state: 'ready', ahead: 0, claim_by: f.after(45) }, { order: 'draw' }));
     await page.waitForFunction(() => document.activeElement?.id === 'go');
-    assert.equal(await page.locator('dialog').count(), 0);
+    await page.locator('dialog').waitFor({ state: 'detached' });
   }));
 
   test('that cannot be loaded is said', () => stage.open(path, { ...telling(inLine, { [`GET ${api.room}/draw`]: 'abort' }), expected: (m) => /ERR_/.test(m) }, async (page) => {
