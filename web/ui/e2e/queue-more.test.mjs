@@ -56,8 +56,8 @@ describe('the draw', () => {
     assert.equal(await page.evaluate(() => document.activeElement.id), 'more');
     await accessible(page, 'the proof');
     await page.keyboard.press('Escape');
-    assert.equal(await page.evaluate(() => document.activeElement.id), 'draw');
     await page.locator('dialog').waitFor({ state: 'detached' });
+    await page.waitForFunction(() => document.activeElement.id === 'draw');
   }));
 
   test('that does not match is called so', () => stage.open(path, telling(inLine, { [`GET ${api.room}/draw`]: json({ ...drawn, you: { index: 3, place: place + 1 } }) }), async (page) => {
