@@ -117,7 +117,7 @@ func Default() Config {
 			ClaimWindow:              time.Minute,
 			Grace:                    2 * time.Minute,
 			AwayAfter:                time.Minute,
-			ReturnWindow:             15 * time.Second,
+			ReturnWindow:             10 * time.Second,
 			ChallengeBits:            16,
 			Tick:                     time.Second,
 		},

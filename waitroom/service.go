@@ -27,7 +27,7 @@ type Options struct {
 	ChallengeBits  int           // of zeros a proof of work must have; 16
 	SignIn         bool          // nobody joins without a user token
 	Checkpoint     time.Duration // between two checkpoints to the Archive; 2 s
-	ReturnWindow   time.Duration // how long a restored room waits for those who come back; 15 s; < 0: not at all
+	ReturnWindow   time.Duration // how long a restored room waits for those who come back; 10 s; < 0: not at all
 }
 
 func (o Options) withDefaults() Options {
@@ -41,7 +41,7 @@ func (o Options) withDefaults() Options {
 	set(&o.VisitorToken, 30*24*time.Hour)
 	set(&o.Checkpoint, 2*time.Second)
 	if o.ReturnWindow == 0 {
-		o.ReturnWindow = 15 * time.Second
+		o.ReturnWindow = 10 * time.Second
 	}
 	if o.ChallengeBits == 0 {
 		o.ChallengeBits = 16
