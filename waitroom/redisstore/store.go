@@ -46,8 +46,10 @@ func New(rdb redis.UniversalClient) *Store {
 }
 
 const (
-	lanes     = 2   // of calls on their way at the same time: fewer are fuller
-	mostCalls = 128 // that travel together
+	// Calls on their way at the same time: fewer are fuller. A full script of
+	// joins is most of what it takes, wherever Redis is.
+	lanes, joinLanes = 2, 1
+	mostCalls        = 128 // that travel together
 )
 
 // WithOptions returns a Store of the same rooms with other options.
@@ -66,7 +68,7 @@ func (s *Store) WithOptions(o Options) *Store {
 	}
 	n := &Store{rdb: s.rdb, o: o}
 	n.calls = &gatherer[lua.RoomCall, lua.RoomReply]{most: mostCalls, lanes: lanes, carry: n.carry}
-	n.joins = &gatherer[join, lua.RoomReply]{most: mostCalls, lanes: lanes, carry: n.carryJoins}
+	n.joins = &gatherer[join, lua.RoomReply]{most: mostCalls, lanes: joinLanes, carry: n.carryJoins}
 	return n
 }
 
