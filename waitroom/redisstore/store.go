@@ -46,10 +46,9 @@ func New(rdb redis.UniversalClient) *Store {
 }
 
 const (
-	// Calls on their way at the same time: fewer are fuller. A full script of
-	// joins is most of what it takes, wherever Redis is.
-	lanes, joinLanes = 2, 1
-	mostCalls        = 128 // that travel together
+	lanes     = 2   // of calls on their way at the same time: fewer are fuller
+	fullJoins = 16  // joins that are worth a script while another is on its way
+	mostCalls = 128 // that travel together
 )
 
 // WithOptions returns a Store of the same rooms with other options.
@@ -67,8 +66,8 @@ func (s *Store) WithOptions(o Options) *Store {
 		o.AwayAfter = time.Minute
 	}
 	n := &Store{rdb: s.rdb, o: o}
-	n.calls = &gatherer[lua.RoomCall, lua.RoomReply]{most: mostCalls, lanes: lanes, carry: n.carry}
-	n.joins = &gatherer[join, lua.RoomReply]{most: mostCalls, lanes: joinLanes, carry: n.carryJoins}
+	n.calls = &gatherer[lua.RoomCall, lua.RoomReply]{most: mostCalls, lanes: lanes, enough: 1, carry: n.carry}
+	n.joins = &gatherer[join, lua.RoomReply]{most: mostCalls, lanes: lanes, enough: fullJoins, carry: n.carryJoins}
 	return n
 }
 
