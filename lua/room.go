@@ -212,12 +212,24 @@ func RoomJoin(ctx context.Context, rdb redis.Scripter, event string, limits Room
 		keys = append(keys, name)
 		return len(keys)
 	}
+	group := -1 // where args says how many visitors stand together
 	for i := range in {
 		v := &in[i]
 		address := 0
 		if v.Address != "" && (limits.PerAddress > 0 || limits.Suspect > 0) {
 			address = key(JoinsKey(event, v.Address))
 		}
+		switch {
+		case v.Fresh && address == 0 && group >= 0:
+			args = append(args, v.Visitor)
+			args[group] = len(args) - 1 - group
+			continue
+		case v.Fresh && address == 0:
+			args = append(args, "n", 1, v.Visitor)
+			group = len(args) - 2
+			continue
+		}
+		group = -1
 		if v.Fresh {
 			args = append(args, "f", v.Visitor, address)
 			continue
@@ -233,20 +245,46 @@ func RoomJoin(ctx context.Context, rdb redis.Scripter, event string, limits Room
 	if err != nil {
 		return nil, err
 	}
-	if len(values) != len(in) {
-		return nil, fmt.Errorf("lua: room_join returned %d replies to %d joins", len(values), len(in))
+	if len(values) != 1+len(in) {
+		return nil, fmt.Errorf("lua: room_join returned %d replies to %d joins", len(values)-1, len(in))
+	}
+	var head [2]int64 // now and epoch
+	if err := integers(head[:], values[0]); err != nil {
+		return nil, err
 	}
 	replies := make([]RoomReply, len(in))
-	for i, v := range values {
+	for i, v := range values[1:] {
 		one, ok := v.([]any)
 		if !ok {
 			return nil, fmt.Errorf("lua: room_join returned %T", v)
 		}
-		if replies[i], err = roomReply(one, nil); err != nil {
+		if len(one) == 2 { // a new place
+			var placed [2]int64
+			if err = integers(placed[:], v); err != nil {
+				return nil, err
+			}
+			replies[i] = RoomReply{
+				Code: RoomOK, State: VisitorWaiting, Score: placed[0], Ahead: placed[1], Now: head[0], Epoch: head[1], Extra: JoinedAnew,
+			}
+		} else if replies[i], err = roomReply(one, nil); err != nil {
 			return nil, err
 		}
 	}
 	return replies, nil
+}
+
+// integers reads as many integers as dst has room for.
+func integers(dst []int64, v any) error {
+	values, ok := v.([]any)
+	if !ok || len(values) != len(dst) {
+		return fmt.Errorf("lua: a room script returned %v, not %d integers", v, len(dst))
+	}
+	for i := range values {
+		if dst[i], ok = values[i].(int64); !ok {
+			return fmt.Errorf("lua: a room script returned %v", values)
+		}
+	}
+	return nil
 }
 
 // RoomMe is a run of room_me.lua. Present says that it is the visitor who asks.

@@ -9,16 +9,19 @@
 --   2 most new visitors per address and minute, 0 for no limit
 --   3 new visitors per address and minute beyond which they are suspect, 0 for no limit
 --   4 random number, 1 … 2^31-2
---   5.. for each visitor either
+--   5.. for the visitors one after the other either
 --       'f', visitor, which key counts the address (0 none)
---     a visitor whose id was made just now, so that nobody can know it; or
+--     a visitor whose id was made just now, so that nobody can know it;
+--       'n', how many, that many visitors
+--     such visitors whose address is not counted; or
 --       'j', visitor, address key, lane (0 general), invited ('1' by an invitation,
 --       '2' by one for a single use), '1' challenge solved, which key is its nonce
 --       (0 none), receipt's score, epoch and join index, claim time and lease end
 --       of a verified pass (ms; 0 without)
 -- RETURNS
---   one reply of room_prelude for each visitor; extra is 1 when a new place was
---   given, 2 when an earlier place or turn was given back
+--   {now, epoch}, and one reply of room_prelude for each visitor; extra is 1 when
+--   a new place was given, 2 when an earlier place or turn was given back.
+--   {score, ahead} is short for somebody who was given a new place and waits.
 --   code 1 has a place, or had a turn in a room that is closed now
 --       -1 no such room   -2 the room takes nobody
 --       -4 too many from this address; extra = ms until the minute is over
@@ -40,7 +43,7 @@ local limit, soft, random = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[
 local r = redis.call('HMGET', ROOM, 'state', 'epoch', 'next', 'moving', 'lobby_next', 'joined', 'order', 'invite_only',
   'challenge', 'grace', 'draw_n', 'lobby_digest')
 local state = r[1]
-local replies = {}
+local replies = { { now, tonumber(r[2] or '0') } }
 local epoch, next_place, moving, lobby_next, joined = tonumber(r[2]), tonumber(r[3]), tonumber(r[4]), tonumber(r[5]), tonumber(r[6])
 local order, invite_only, challenge, grace = r[7], r[8] == '1', r[9], tonumber(r[10])
 local draw_n, digest = tonumber(r[11]), r[12]
@@ -227,18 +230,41 @@ local function newcomer(visitor, key)
   return r
 end
 
+-- many places newcomers. During a rush all but the first of them stand one behind
+-- the other at the end of the line, and that is quickly done.
+local function many(first, last)
+  for i = first, last do
+    local visitor = ARGV[i]
+    if placed and waiting > 0 and suspects == false and not gathering and order ~= 'random' then
+      joined, next_place = joined + 1, next_place + 1
+      local score = GENERAL * LANE + next_place
+      replies[#replies + 1] = { score, waiting }
+      waiting = waiting + 1
+      add(score, visitor)
+    else
+      replies[#replies + 1] = newcomer(visitor, 0)
+    end
+  end
+end
+
 local i = 5
 while i <= #ARGV do
+  local kind, after = ARGV[i], i + 12
+  if kind == 'f' then
+    after = i + 3
+  elseif kind == 'n' then
+    after = i + 2 + tonumber(ARGV[i + 1])
+  end
   if not state then
-    replies[#replies + 1] = { -1 }
-    i = i + (ARGV[i] == 'f' and 3 or 12)
-  elseif ARGV[i] == 'f' then
+    for _ = kind == 'n' and i + 2 or after - 1, after - 1 do replies[#replies + 1] = { -1 } end
+  elseif kind == 'f' then
     replies[#replies + 1] = newcomer(ARGV[i + 1], tonumber(ARGV[i + 2]))
-    i = i + 3
+  elseif kind == 'n' then
+    many(i + 2, after - 1)
   else
     replies[#replies + 1] = known(i)
-    i = i + 12
   end
+  i = after
 end
 if state then flush() end
 return replies

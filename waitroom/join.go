@@ -75,17 +75,39 @@ const (
 // SignInRequired, Unauthorized, InviteRequired, InviteInvalid, HandoverInvalid,
 // and ChallengeRequired with a Puzzle.
 func (s *Service) Join(ctx context.Context, r JoinRequest) (Joined, error) {
-	j := Join{Visitor: r.Visitor, PerAddress: s.Options.JoinsPerMinute, Suspicious: s.Options.Suspicious}
-	if err := s.identify(ctx, &r, &j); err != nil {
+	joined, v, err := s.joinAs(ctx, &r, s.polled)
+	if err != nil {
 		return Joined{}, err
 	}
-	if err := s.recall(ctx, &r, &j); err != nil {
-		return Joined{}, err
+	if joined.VisitorToken != "" {
+		s.came.joined(r.Event, &v, s.Now())
+	} else {
+		s.polls.told(r.Event, v.ID, time.Duration(joined.PollAfter)*time.Millisecond)
+	}
+	return joined, nil
+}
+
+// Arrive is Join for somebody who joins by the connection over which they will be
+// told where they stand: they do not poll, and the caller follows the visitor as
+// the join left them.
+func (s *Service) Arrive(ctx context.Context, r JoinRequest) (Joined, Visitor, error) {
+	return s.joinAs(ctx, &r, func(string, string) error { return nil })
+}
+
+// joinAs joins. asks says whether somebody who comes with a token may ask again
+// by now.
+func (s *Service) joinAs(ctx context.Context, r *JoinRequest, asks func(event, visitor string) error) (Joined, Visitor, error) {
+	j := Join{Visitor: r.Visitor, PerAddress: s.Options.JoinsPerMinute, Suspicious: s.Options.Suspicious}
+	if err := s.identify(ctx, r, &j); err != nil {
+		return Joined{}, Visitor{}, err
+	}
+	if err := s.recall(ctx, r, &j); err != nil {
+		return Joined{}, Visitor{}, err
 	}
 	if r.Challenge.Token != "" {
-		nonce, err := s.solved(&r, joinPurpose, s.Options.ChallengeBits)
+		nonce, err := s.solved(r, joinPurpose, s.Options.ChallengeBits)
 		if err != nil {
-			return Joined{}, err
+			return Joined{}, Visitor{}, err
 		}
 		j.Nonce = nonce
 	}
@@ -94,11 +116,11 @@ func (s *Service) Join(ctx context.Context, r JoinRequest) (Joined, error) {
 		j.Fresh = j.Invited == NotInvited && j.Nonce == ""
 	}
 	if !pass.ValidVisitor(j.Visitor) {
-		return Joined{}, fault.New(fault.Unauthorized, "the visitor's id is not valid")
+		return Joined{}, Visitor{}, fault.New(fault.Unauthorized, "the visitor's id is not valid")
 	}
 	if r.Visitor != "" && r.Visitor == j.Visitor {
-		if err := s.polled(r.Event, j.Visitor); err != nil {
-			return Joined{}, err
+		if err := asks(r.Event, j.Visitor); err != nil {
+			return Joined{}, Visitor{}, err
 		}
 	}
 	if r.Address == "" {
@@ -109,7 +131,7 @@ func (s *Service) Join(ctx context.Context, r JoinRequest) (Joined, error) {
 	}
 	v, outcome, err := s.join(ctx, r.Event, j)
 	if err != nil {
-		return Joined{}, s.refused(r.Event, err)
+		return Joined{}, Visitor{}, s.refused(r.Event, err)
 	}
 	s.metrics.joined(outcome, v.Lane)
 	if outcome == Placed && v.State == Ready {
@@ -117,15 +139,13 @@ func (s *Service) Join(ctx context.Context, r JoinRequest) (Joined, error) {
 	}
 	me, err := s.me(ctx, r.Event, v)
 	if err != nil {
-		return Joined{}, err
+		return Joined{}, Visitor{}, err
 	}
 	joined := Joined{Me: me}
 	if j.Visitor != r.Visitor {
 		joined.VisitorToken = s.Keys.SignVisitor(v.ID, s.Now().Add(s.Options.VisitorToken))
-	} else {
-		s.polls.told(r.Event, v.ID, time.Duration(me.PollAfter)*time.Millisecond)
 	}
-	return joined, nil
+	return joined, v, nil
 }
 
 // identify says who joins, where something says it, and by which invitation.

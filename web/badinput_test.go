@@ -120,7 +120,7 @@ func (c *cast) rows() map[string]row {
 		"GET /v1/rooms/:event/me":        {path: room + "/me", need: aVisitor},
 		"DELETE /v1/rooms/:event/me":     {path: room + "/me", need: aVisitor},
 		"POST /v1/rooms/:event/claim":    {path: room + "/claim", body: `{}`, need: aVisitor},
-		"GET /v1/rooms/:event/ws":        {path: room + "/ws", need: maybeVisitor, socket: true},
+		"GET /v1/rooms/:event/ws":        {path: room + "/ws", queries: []string{"join=", "join=0", "join=true", "join=01"}, need: maybeVisitor, socket: true},
 		"GET /v1/rooms/:event/check":     {path: room + "/check", queries: []string{"mode=x", "mode=Redirect"}, need: aPass},
 		"GET /v1/rooms/:event/enter":     {path: room + "/enter", need: maybeVisitor},
 		"GET /v1/rooms/:event/draw":      {path: room + "/draw", need: maybeVisitor},

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
-	"net/http"
 	"sync"
 	"syscall"
 	"time"
@@ -86,14 +85,13 @@ func defaultHubOptions() hubOptions {
 // Locks are taken in the order Hub.mu, crowd.mu, outbox.mu, and none is held
 // during I/O.
 type Hub struct {
-	rooms    *waitroom.Service
-	keys     *pass.KeySet
-	log      *slog.Logger
-	now      func() time.Time
-	o        hubOptions
-	upgrader websocket.Upgrader
-	out      outbox
-	wake     chan struct{}
+	rooms *waitroom.Service
+	keys  *pass.KeySet
+	log   *slog.Logger
+	now   func() time.Time
+	o     hubOptions
+	out   outbox
+	wake  chan struct{}
 
 	mu     sync.Mutex
 	crowds map[string]*crowd
@@ -128,14 +126,6 @@ func newHub(s *Server) *Hub {
 func makeHub(rooms *waitroom.Service, keys *pass.KeySet, log *slog.Logger, now func() time.Time, o hubOptions) *Hub {
 	h := &Hub{
 		rooms: rooms, keys: keys, log: log, now: now, o: o,
-		upgrader: websocket.Upgrader{
-			ReadBufferSize:  256, // the frames of clients are control frames, but for the first
-			WriteBufferSize: 1024,
-			WriteBufferPool: &sync.Pool{},
-			Subprotocols:    []string{subprotocol},
-			CheckOrigin:     func(*http.Request) bool { return true },                // decided by the route
-			Error:           func(http.ResponseWriter, *http.Request, int, error) {}, // serve returns it
-		},
 		wake: make(chan struct{}, 1), crowds: make(map[string]*crowd), peers: make(map[*peer]struct{}), addresses: make(map[uint64]int), seed: maphash.MakeSeed(), farew: make(chan struct{}, 64),
 		pushes: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "onsale_hub_pushes_total", Help: "Frames told to visitors.",
@@ -268,6 +258,8 @@ func (h *Hub) heard(n waitroom.News) {
 		if g := c.guests[id]; g != nil {
 			c.ask(g)
 			concerns = true
+		} else {
+			c.missed++
 		}
 	}
 	c.urgent = c.urgent || concerns
@@ -284,51 +276,82 @@ func (h *Hub) Connections() int {
 	return len(h.peers)
 }
 
-// serve upgrades the request of a visitor ("" when the first frame will say who
-// it is) and returns; the connection lives on.
-func (h *Hub) serve(c *gin.Context, event, visitor string, originOK bool) error {
-	// Asked before the upgrade, so that the goroutine which stays never needs
-	// more than a small stack.
-	var v waitroom.Visitor
-	code := 0
-	if !originOK {
-		code = closeOrigin
-	} else if visitor != "" {
-		var err error
-		v, err = h.rooms.Connecting(c.Request.Context(), event, visitor)
-		switch {
-		case fault.Is(err, fault.UnknownVisitor):
-			code = closeUnknown
-		case err != nil:
-			return err
-		}
+// opening is what a visitor's WebSocket is opened with.
+type opening struct {
+	event   string
+	visitor string // "" when the first frame will say who it is, or join
+	foreign bool   // by a page that may not connect
+
+	// join, if it is not nil, gives the visitor a place, appends the first frame
+	// and sets cookies.
+	join func(ctx context.Context, dst []byte) (waitroom.Visitor, []byte, error)
+}
+
+// serve accepts the handshake of a visitor and returns; the connection lives on.
+// What it refuses, it has not joined.
+func (h *Hub) serve(c *gin.Context, o opening) error {
+	shake, err := readHandshake(c.Request)
+	if err != nil {
+		return err
 	}
 	p := &peer{}
 	p.saw(h.now())
 	if err := h.track(p, c.ClientIP()); err != nil {
 		return err
 	}
-	ws, err := h.upgrader.Upgrade(c.Writer, c.Request, nil)
+	buffer := told.Get().(*[]byte)
+	defer told.Put(buffer)
+	// Asked before the handshake is answered, so that the goroutine which stays
+	// never needs more than a small stack.
+	var v waitroom.Visitor
+	first := (*buffer)[:0]
+	code := 0
+	seen := h.witness(o.event)
+	switch {
+	case o.foreign:
+		code = closeOrigin
+	case o.join != nil:
+		v, first, err = o.join(c.Request.Context(), first)
+	case o.visitor != "":
+		if v, err = h.rooms.Connecting(c.Request.Context(), o.event, o.visitor); fault.Is(err, fault.UnknownVisitor) {
+			code, err = closeUnknown, nil
+		}
+	}
 	if err != nil {
 		h.drop(p)
-		if bad, ok := errors.AsType[websocket.HandshakeError](err); ok {
-			return fault.Wrap(bad, fault.Invalid, "this is not a valid WebSocket handshake")
-		}
-		return nil // the connection is gone, there is nobody to tell
+		return err
 	}
-	if h.ready(p, ws.NetConn()) {
+	conn, err := takeOver(c.Writer)
+	if err != nil { // the connection is gone, there is nobody to tell
+		h.drop(p)
+		return nil
+	}
+	if h.ready(p, conn) {
 		code = closeReconnect
 	}
+	payload := len(first)
+	first = shake.appendAnswer(first, c.Writer.Header()["Set-Cookie"])
+	if payload > 0 {
+		first = appendFrame(first, websocket.TextMessage, first[:payload])
+	}
+	*buffer = first
+	_, err = p.write(first[payload:], h.o.write)
 	switch {
+	case err != nil:
+		h.drop(p)
+		return nil
 	case code != 0:
 		h.finish(p, code)
-		h.listen(p)
-	case visitor == "":
-		go h.introduce(p, event)
+	case o.join != nil:
+		h.pushes.Inc()
+		h.enter(p, o.event, v, &seen)
+	case o.visitor != "":
+		h.enter(p, o.event, v, nil)
 	default:
-		h.enter(p, event, v)
-		h.listen(p)
+		go h.introduce(p, o.event)
+		return nil
 	}
+	h.listen(p)
 	return nil
 }
 
@@ -421,7 +444,7 @@ func (h *Hub) introduce(p *peer, event string) {
 	case err != nil:
 		h.finish(p, closeReconnect)
 	default:
-		h.enter(p, event, v)
+		h.enter(p, event, v, nil)
 	}
 	h.listen(p)
 }
@@ -470,8 +493,30 @@ func (h *Hub) read(p *peer) {
 	}
 }
 
-// enter makes p one of the visitor's connections and tells it the first frame.
-func (h *Hub) enter(p *peer, event string, v waitroom.Visitor) {
+// witness is what the hub had heard of an event before a visitor joined.
+type witness struct {
+	crowd  *crowd // nil: nobody was here
+	missed uint64
+}
+
+// witness is taken before a join whose visitor enters right after it.
+func (h *Hub) witness(event string) witness {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	w := witness{crowd: h.crowds[event]}
+	if w.crowd != nil {
+		w.crowd.mu.Lock()
+		w.missed = w.crowd.missed
+		w.crowd.mu.Unlock()
+	}
+	return w
+}
+
+// enter makes p one of the visitor's connections and tells it the first frame,
+// or takes note that it has been told, by the answer to a join. joined is taken
+// before that join: the visitor need not be looked up once more unless there
+// were news of somebody who was not here yet.
+func (h *Hub) enter(p *peer, event string, v waitroom.Visitor, joined *witness) {
 	h.mu.Lock()
 	if h.closing {
 		h.mu.Unlock()
@@ -491,16 +536,26 @@ func (h *Hub) enter(p *peer, event string, v waitroom.Visitor) {
 	c.mu.Lock() // before h.mu is given up, so that the crowd is not forgotten
 	h.mu.Unlock()
 	ok := c.admit(p, v, h.o.perVisitor)
+	if ok {
+		if joined == nil || joined.crowd != c || joined.missed != c.missed {
+			// Between the look-up and now something may have happened that no news
+			// will tell again.
+			c.ask(p.guest)
+		}
+		if g := p.guest; g.count == 1 && (joined != nil || c.sight != nil) {
+			h.note(g, c.sight, h.now())
+		}
+	}
 	looked := c.sight != nil
 	c.urgent = c.urgent || !looked
 	c.mu.Unlock()
 	switch {
 	case !ok:
 		h.finish(p, closePolicy)
-	case looked:
-		h.out.push(p, wantMe)
-	default:
+	case !looked:
 		h.hurryUp()
+	case joined == nil:
+		h.out.push(p, wantMe)
 	}
 }
 

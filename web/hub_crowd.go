@@ -34,6 +34,7 @@ type crowd struct {
 	urgent bool   // there are news
 	vague  bool   // somebody in line has a place and no number yet
 	ticks  uint64
+	missed uint64   // news of visitors who are not here, or were not yet
 	away   []string // whose last connection dropped since the last tick
 }
 
@@ -87,9 +88,6 @@ func (c *crowd) admit(p *peer, v waitroom.Visitor, most int) bool {
 		c.update(g, v, v.Ahead)
 		g.v.Ahead = min(g.v.Ahead, v.Ahead)
 	}
-	// Between the look-up and now something may have happened that no news will
-	// tell again.
-	c.ask(g)
 	p.guest, p.sibling = g, g.peers
 	p.pinged = p.seen.Load()
 	g.peers = p
@@ -462,19 +460,7 @@ func (h *Hub) announce(c *crowd, before, now *sight) {
 			w = wantMe
 		}
 		if w != 0 {
-			if g.guess.at == 0 && g.v.State == waitroom.Waiting {
-				if wait := now.room.Wait(g.v.Ahead); wait != nil {
-					g.guess = guess{now.room.AsOf.Unix(), int32(wait.Low), int32(wait.High)}
-				}
-			}
-			g.told, g.toldAt = g.v.Ahead, at
-			pulse := h.o.calm
-			if g.v.State == waitroom.Waiting {
-				pulse = waitroom.Pulse(g.v.Ahead)
-			}
-			// Half a tick is taken off, so that every second does not become
-			// every other; jitter keeps a crowd from being told all at once.
-			g.due = at.Add(time.Duration(float64(pulse)*(0.8+0.4*rand.Float64())) - h.o.tick/2)
+			h.note(g, now, at)
 		}
 		if over {
 			w |= wantOver
@@ -494,6 +480,24 @@ func (h *Hub) announce(c *crowd, before, now *sight) {
 			}
 		}
 	}
+}
+
+// note takes down what a guest is told now, of a room as last seen (nil: not yet),
+// and when they may be told the next number.
+func (h *Hub) note(g *guest, s *sight, at time.Time) {
+	pulse := h.o.calm
+	if g.v.State == waitroom.Waiting {
+		pulse = waitroom.Pulse(g.v.Ahead)
+		if g.guess.at == 0 && s != nil {
+			if wait := s.room.Wait(g.v.Ahead); wait != nil {
+				g.guess = guess{s.room.AsOf.Unix(), int32(wait.Low), int32(wait.High)}
+			}
+		}
+	}
+	g.told, g.toldAt = g.v.Ahead, at
+	// Half a tick is taken off, so that every second does not become every other;
+	// jitter keeps a crowd from being told all at once.
+	g.due = at.Add(time.Duration(float64(pulse)*(0.8+0.4*rand.Float64())) - h.o.tick/2)
 }
 
 // visiblyDiffer reports whether something changed that everybody must know at

@@ -88,7 +88,7 @@ func newHallBehind(t testing.TB, change func(*hubOptions), front func(*httptest.
 	gin.SetMode(gin.ReleaseMode)
 	engine := gin.New()
 	engine.GET("/ws", func(c *gin.Context) {
-		err := h.hub.serve(c, testEvent, c.Query("visitor"), c.Query("origin") != "bad")
+		err := h.hub.serve(c, opening{event: testEvent, visitor: c.Query("visitor"), foreign: c.Query("origin") == "bad"})
 		if err != nil {
 			status := http.StatusServiceUnavailable
 			if fault.Is(err, fault.NotFound) {

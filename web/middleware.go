@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/http"
 	"runtime/debug"
 	"strconv"
@@ -112,7 +111,9 @@ func (s *Server) recover(c *gin.Context) {
 // headers sets what every answer carries. Pages replace the policy by theirs.
 func (s *Server) headers(c *gin.Context) {
 	h := c.Writer.Header()
-	maps.Copy(h, everyAnswer)
+	for i := range everyAnswer {
+		h[everyAnswer[i].name] = everyAnswer[i].values
+	}
 	if s.secure {
 		h.Set("Strict-Transport-Security", "max-age=31536000")
 	}
@@ -121,11 +122,14 @@ func (s *Server) headers(c *gin.Context) {
 
 // everyAnswer are headers by their canonical names. All answers share the
 // values: who wants another sets it, and does not change it.
-var everyAnswer = map[string][]string{
-	"X-Content-Type-Options":     {"nosniff"},
-	"Referrer-Policy":            {"strict-origin-when-cross-origin"},
-	"Cross-Origin-Opener-Policy": {"same-origin"},
-	"Content-Security-Policy":    {"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"},
+var everyAnswer = [...]struct {
+	name   string
+	values []string
+}{
+	{"X-Content-Type-Options", []string{"nosniff"}},
+	{"Referrer-Policy", []string{"strict-origin-when-cross-origin"}},
+	{"Cross-Origin-Opener-Policy", []string{"same-origin"}},
+	{"Content-Security-Policy", []string{"default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'"}},
 }
 
 // limits bounds the request body. Operators may send larger documents.

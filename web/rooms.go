@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"net/http"
 	"sync"
 
@@ -63,10 +64,7 @@ func (s *Server) joinRoom(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	if joined.VisitorToken != "" {
-		s.setVisitorCookie(c, joined.VisitorToken)
-	}
-	s.passCookie(c, event, &joined.Me)
+	s.joinedCookies(c, event, &joined)
 	c.Header("Cache-Control", "no-store")
 	answer := told.Get().(*[]byte)
 	defer told.Put(answer)
@@ -217,19 +215,43 @@ func (s *Server) roomSocket(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
+	join, joins := c.GetQuery("join")
+	if joins && join != "1" {
+		s.fail(c, fault.New(fault.Invalid, "query parameter \"join\" must be 1"))
+		return
+	}
 	if _, err := s.Rooms.Room(c.Request.Context(), event); err != nil {
 		s.fail(c, err)
 		return
 	}
-	originOK := s.originAllowed(c.Request)
-	var visitor string
-	if originOK {
-		if visitor, err = s.visitor(c, event); err != nil {
+	o := opening{event: event, foreign: !s.originAllowed(c.Request)}
+	if !o.foreign {
+		if o.visitor, err = s.visitor(c, event); err != nil {
 			s.fail(c, err)
 			return
 		}
+		if joins {
+			o.join = func(ctx context.Context, dst []byte) (waitroom.Visitor, []byte, error) {
+				joined, v, err := s.Rooms.Arrive(ctx, waitroom.JoinRequest{
+					Event: event, Visitor: o.visitor, Pass: s.shownPass(c, event), Address: c.ClientIP(),
+				})
+				if err != nil {
+					return v, dst, err
+				}
+				s.joinedCookies(c, event, &joined)
+				return v, joined.AppendJSON(dst), nil
+			}
+		}
 	}
-	if err := s.hub.serve(c, event, visitor, originOK); err != nil {
+	if err := s.hub.serve(c, o); err != nil {
 		s.fail(c, err)
 	}
+}
+
+// joinedCookies gives a browser what proves who it is, and the pass of a shopper.
+func (s *Server) joinedCookies(c *gin.Context, event string, joined *waitroom.Joined) {
+	if joined.VisitorToken != "" {
+		s.setVisitorCookie(c, joined.VisitorToken)
+	}
+	s.passCookie(c, event, &joined.Me)
 }

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -25,7 +24,7 @@ const (
 
 var _ = register(Row{
 	Name: "connect", Order: 80,
-	Figure:    "visitors who join over HTTP, open a WebSocket and have been told their place, 64 at the same time",
+	Figure:    "new visitors who join by the handshake of their WebSocket (join=1) and have been told their place, 64 at the same time",
 	Reference: "WebSockets opened at gorilla/websocket's plain handler, nobody joining, by the same load generator",
 	Unit:      VisitorsPerSecond,
 	Goal:      Goal{AtLeast: 0.60}, Stretch: Goal{AtLeast: 0.80},
@@ -68,48 +67,41 @@ func prepareConnect(ctx context.Context, env *Env) (_ Trial, err error) {
 	return t, err
 }
 
+// Measure has visitors come, and holds the room against what they were told, as
+// the join row does.
 func (t *connectTrial) Measure(ctx context.Context) (float64, error) {
-	address, room := t.node.host(), "/v1/rooms/"+t.event
-	join := requestBytes(http.MethodPost, room+"/join", address, []byte("{}"))
-	return t.perSecond(ctx, address, func(home *caller, ws *caller) error {
-		if err := home.send(join); err != nil {
+	before, err := t.node.room(ctx, t.event)
+	if err != nil {
+		return 0, err
+	}
+	upgrade := upgradeBytes("/v1/rooms/"+t.event+"/ws?join=1", t.node.host(), "")
+	perSecond, err := t.perSecond(ctx, t.node.host(), func(ws *caller) error {
+		if err := ws.send(upgrade); err != nil {
 			return err
 		}
-		answer, err := home.answer(http.StatusOK)
-		if err != nil {
-			return err
-		}
-		var me struct {
-			Token string `json:"visitor_token"`
-		}
-		if err := json.Unmarshal(answer, &me); err != nil {
-			return err
-		}
-		if err := ws.send(upgradeBytes(room+"/ws", address, "Authorization: Bearer "+me.Token+"\r\n")); err != nil {
-			return err
-		}
-		if _, err := ws.answer(http.StatusSwitchingProtocols); err != nil {
+		if err := ws.upgraded(); err != nil {
 			return err
 		}
 		return ws.firstFrame()
 	})
+	if err != nil {
+		return 0, err
+	}
+	return perSecond, t.node.counts(ctx, t.event, before.Joined+int64(t.size))
 }
 
 func (t *connectTrial) Reference(ctx context.Context) (float64, error) {
 	upgrade := upgradeBytes("/", t.plain.address, "")
-	return t.perSecond(ctx, t.plain.address, func(_, ws *caller) error {
+	return t.perSecond(ctx, t.plain.address, func(ws *caller) error {
 		if err := ws.send(upgrade); err != nil {
 			return err
 		}
-		_, err := ws.answer(http.StatusSwitchingProtocols)
-		return err
+		return ws.upgraded()
 	})
 }
 
 // perSecond has visitors come, each over a connection of their own, and counts.
-// home is a connection that visitors share one after the other, as browsers keep
-// one from the page they looked at.
-func (t *connectTrial) perSecond(ctx context.Context, address string, come func(home, ws *caller) error) (float64, error) {
+func (t *connectTrial) perSecond(ctx context.Context, address string, come func(ws *caller) error) (float64, error) {
 	var (
 		mu    sync.Mutex
 		conns = make([]net.Conn, 0, t.size)
@@ -124,11 +116,6 @@ func (t *connectTrial) perSecond(ctx context.Context, address string, come func(
 	began := time.Now()
 	for range crowdAtOnce {
 		g.Go(func() error {
-			home, err := call(running, address, nil)
-			if err != nil {
-				return err
-			}
-			defer home.conn.Close()
 			r := bufio.NewReaderSize(nil, 4<<10)
 			for {
 				n := int(next.Add(1)) - 1
@@ -144,7 +131,7 @@ func (t *connectTrial) perSecond(ctx context.Context, address string, come func(
 				mu.Unlock()
 				r.Reset(ws.conn)
 				ws.r = r
-				if err := come(home, ws); err != nil {
+				if err := come(ws); err != nil {
 					return fmt.Errorf("visitor %d: %w", n+1, err)
 				}
 			}
@@ -175,21 +162,21 @@ func (c *caller) send(request []byte) error {
 	return err
 }
 
-// answer reads an answer with a length, or without a body.
-func (c *caller) answer(want int) ([]byte, error) {
+// upgraded reads the answer to a handshake.
+func (c *caller) upgraded() error {
 	status, length, err := readHead(c.r)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if status != want {
-		return nil, fmt.Errorf("a request was answered %d, not %d", status, want)
+	if status != http.StatusSwitchingProtocols {
+		reason := make([]byte, min(max(length, 0), 1024))
+		_, _ = io.ReadFull(c.r, reason)
+		return fmt.Errorf("a handshake was answered %d: %s", status, reason)
 	}
-	body := make([]byte, max(length, 0))
-	_, err = io.ReadFull(c.r, body)
-	return body, err
+	return nil
 }
 
-// firstFrame reads a text frame and checks that it tells a place in line.
+// firstFrame reads a text frame and checks that it tells a new visitor their place.
 func (c *caller) firstFrame() error {
 	var head [4]byte
 	if _, err := io.ReadFull(c.r, head[:2]); err != nil {
@@ -209,8 +196,8 @@ func (c *caller) firstFrame() error {
 	if _, err := io.ReadFull(c.r, frame); err != nil {
 		return err
 	}
-	if !bytes.Contains(frame, []byte(`"place":`)) || bytes.Contains(frame, []byte(`"place":null`)) {
-		return fmt.Errorf("the first frame tells no place: %.200s", frame)
+	if !bytes.Contains(frame, []byte(`"place":`)) || bytes.Contains(frame, []byte(`"place":null`)) || !bytes.Contains(frame, []byte(`"visitor_token":`)) {
+		return fmt.Errorf("the first frame tells no place of a new visitor: %.200s", frame)
 	}
 	return nil
 }

@@ -41,7 +41,7 @@ func prepareIdle(ctx context.Context, env *Env) (Trial, error) {
 	}
 	t := &idleTrial{options: env.Options, size: min(idleFull, most), settle: 15 * time.Second}
 	if env.Short {
-		t.size, t.settle = idleShort, 10*time.Second
+		t.size, t.settle = idleShort, 7*time.Second
 	}
 	if err := fits(t.size); err != nil {
 		return nil, err

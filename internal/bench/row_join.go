@@ -79,19 +79,24 @@ func (t *joinTrial) Measure(ctx context.Context) (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	var after Room
+	return c.perSecond(), t.node.counts(ctx, t.event, before.Joined+c.total)
+}
+
+// counts waits until the room has counted as many joins, not more.
+func (n *Node) counts(ctx context.Context, event string, joined int64) error {
 	settled, cancel := context.WithTimeout(ctx, 5*time.Second) // what the API tells is up to two ticks old
 	defer cancel()
-	err = poll(settled, 100*time.Millisecond, func() bool {
-		after, err = t.node.room(settled, t.event)
-		return err == nil && after.Joined-before.Joined == c.total
+	var now Room
+	var err error
+	return poll(settled, 100*time.Millisecond, func() bool {
+		now, err = n.room(settled, event)
+		return err == nil && now.Joined == joined
 	}, func() error {
 		if err != nil {
 			return err
 		}
-		return fmt.Errorf("%d joins were answered, but the room counts %d", c.total, after.Joined-before.Joined)
+		return fmt.Errorf("%d joins were answered, but the room counts %d", joined, now.Joined)
 	})
-	return c.perSecond(), err
 }
 
 // Reference counts ZADDs of members as long as a visitor's id.

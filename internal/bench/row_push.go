@@ -17,6 +17,7 @@ var _ = register(Row{
 	Reference: "gorilla/websocket's WriteMessage of a frame with the same bytes to as many connections, one after the other",
 	Unit:      Micros,
 	Goal:      Goal{AtMost: 1.3}, Stretch: Goal{AtMost: 1},
+	Runs:    struct{ Full, Short int }{5, 2},
 	Prepare: preparePush,
 })
 

@@ -38,9 +38,9 @@ func prepareCommands(ctx context.Context, env *Env) (_ Trial, err error) {
 	if err != nil {
 		return nil, err
 	}
-	t, size := &commandsTrial{duration: 2 * env.MeasureFor()}, min(idleFull, most)
+	t, size, settle := &commandsTrial{duration: 2 * env.MeasureFor()}, min(idleFull, most), 15*time.Second
 	if env.Short {
-		size = idleShort
+		size, settle = idleShort, 4*time.Second
 	}
 	if err := fits(size); err != nil {
 		return nil, err
@@ -69,7 +69,7 @@ func prepareCommands(ctx context.Context, env *Env) (_ Trial, err error) {
 		return joinAndConnect(ctx, t.node.API, client, e.ID, n)
 	})
 	if err == nil {
-		pause(ctx, 15*time.Second) // those who came are looked up once more
+		pause(ctx, settle) // those who came are looked up once more
 		err = ctx.Err()
 	}
 	return t, err

@@ -26,7 +26,7 @@ type Env struct {
 // MeasureFor is how long one run of a rate takes, warm-up not included.
 func (e *Env) MeasureFor() time.Duration {
 	if e.Short {
-		return 2 * time.Second
+		return 1500 * time.Millisecond
 	}
 	return 5 * time.Second
 }

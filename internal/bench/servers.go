@@ -125,6 +125,7 @@ const readyPatience = 30 * time.Second
 func (s *Servers) Serve(ctx context.Context, settings ...string) (*Node, error) {
 	environ := append(slices.Clone(s.environ),
 		"ONSALE_ADDR=127.0.0.1:0", "ONSALE_LOG_FORMAT=json", "ONSALE_LOG_LEVEL=info",
+		"ONSALE_SHUTDOWN_GRACE=1s", // nobody is moved elsewhere
 		"ONSALE_WAITROOM_JOINS_PER_ADDRESS_PER_MINUTE=0", "ONSALE_LIMITS_SOCKETS_PER_ADDRESS=0")
 	serving := make(chan string, 1)
 	p, err := startProcess(append(slices.Clone(s.o.Program), "serve"), childEnviron(s.o.Environ, append(environ, settings...)...), func(line string) {

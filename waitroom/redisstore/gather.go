@@ -11,9 +11,10 @@ import (
 // lane carry the calls of all who come while they are on their way, and the next
 // of these takes over.
 type gatherer[C, R any] struct {
-	most  int // calls that travel together
-	lanes int // how many may be on their way at the same time
-	carry func(ctx context.Context, calls []C) []outcome[R]
+	most   int // calls that travel together
+	lanes  int // how many may be on their way at the same time
+	enough int // calls that wait before another lane than the first is taken
+	carry  func(ctx context.Context, calls []C) []outcome[R]
 
 	mu      sync.Mutex
 	busy    int // lanes
@@ -39,7 +40,7 @@ type gathered[C, R any] struct {
 // is given.
 func (p *gatherer[C, R]) do(ctx context.Context, call C) (R, error) {
 	p.mu.Lock()
-	if p.busy < p.lanes && len(p.waiting) == 0 {
+	if p.busy == 0 { // and so nobody waits
 		p.busy++
 		p.mu.Unlock()
 		defer p.next()
@@ -48,6 +49,10 @@ func (p *gatherer[C, R]) do(ctx context.Context, call C) (R, error) {
 	}
 	g := &gathered[C, R]{call: call, turn: make(chan struct{}, 1)}
 	p.waiting = append(p.waiting, g)
+	if p.busy < p.lanes && len(p.waiting) >= p.enough {
+		p.busy++
+		p.pass()
+	}
 	p.mu.Unlock()
 
 	// The deadline is that of whoever carries the call; waiting for a lane is
@@ -71,10 +76,15 @@ func (p *gatherer[C, R]) do(ctx context.Context, call C) (R, error) {
 func (p *gatherer[C, R]) next() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.waiting) == 0 {
+	if len(p.waiting) == 0 || p.busy > 1 && len(p.waiting) < p.enough {
 		p.busy--
 		return
 	}
+	p.pass()
+}
+
+// pass gives a lane to the first who waits. p.mu is held.
+func (p *gatherer[C, R]) pass() {
 	p.waiting[0].turn <- struct{}{}
 	p.waiting = p.waiting[1:]
 }

@@ -47,6 +47,7 @@ func New(rdb redis.UniversalClient) *Store {
 
 const (
 	lanes     = 2   // of calls on their way at the same time: fewer are fuller
+	fullJoins = 16  // joins that are worth a script while another is on its way
 	mostCalls = 128 // that travel together
 )
 
@@ -65,8 +66,8 @@ func (s *Store) WithOptions(o Options) *Store {
 		o.AwayAfter = time.Minute
 	}
 	n := &Store{rdb: s.rdb, o: o}
-	n.calls = &gatherer[lua.RoomCall, lua.RoomReply]{most: mostCalls, lanes: lanes, carry: n.carry}
-	n.joins = &gatherer[join, lua.RoomReply]{most: mostCalls, lanes: lanes, carry: n.carryJoins}
+	n.calls = &gatherer[lua.RoomCall, lua.RoomReply]{most: mostCalls, lanes: lanes, enough: 1, carry: n.carry}
+	n.joins = &gatherer[join, lua.RoomReply]{most: mostCalls, lanes: lanes, enough: fullJoins, carry: n.carryJoins}
 	return n
 }
 
