@@ -129,7 +129,7 @@ func (c *Cache) Layout(ctx context.Context, id string) (*Layout, error) {
 // as long as nothing does.
 func (c *Cache) dress(base *Layout, e Event) *Layout {
 	same := func(l *Layout) bool {
-		return l.EventName == e.Name && l.Status == e.Status && l.MaxPerBuyer == e.MaxPerBuyer
+		return l.EventName == e.Name && l.Status == e.Status && l.MaxPerBuyer == e.MaxPerBuyer && l.SingleSeats == e.SingleSeats
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -144,7 +144,7 @@ func (c *Cache) dress(base *Layout, e Event) *Layout {
 		clear(c.dressed)
 	}
 	l := *base
-	l.EventName, l.Status, l.MaxPerBuyer = e.Name, e.Status, e.MaxPerBuyer
+	l.EventName, l.Status, l.MaxPerBuyer, l.SingleSeats = e.Name, e.Status, e.MaxPerBuyer, e.SingleSeats
 	c.dressed[base.Event] = dressedLayout{base, &l}
 	return &l
 }

@@ -37,20 +37,21 @@ type Tier struct {
 // Event is one performance with tickets. It is the part that does not change
 // from second to second; stock and the room's state are joined by the caller.
 type Event struct {
-	ID          string     `json:"id"`
-	Name        string     `json:"name"`
-	Type        string     `json:"type"`
-	Description string     `json:"description,omitempty"`
-	StartsAt    time.Time  `json:"starts_at"`
-	DoorsAt     *time.Time `json:"doors_at"`
-	Timezone    string     `json:"timezone"` // of the venue, an IANA name
-	Status      string     `json:"status"`   // draft, on_sale, postponed, cancelled, ended
-	Venue       Venue      `json:"venue"`
-	Artists     []Artist   `json:"artists"`
-	Tiers       []Tier     `json:"tiers"`
-	MaxPerBuyer int        `json:"max_per_buyer"`
-	Tickets     int        `json:"-"` // how many there are in all
-	Currency    string     `json:"-"`
+	ID          string      `json:"id"`
+	Name        string      `json:"name"`
+	Type        string      `json:"type"`
+	Description string      `json:"description,omitempty"`
+	StartsAt    time.Time   `json:"starts_at"`
+	DoorsAt     *time.Time  `json:"doors_at"`
+	Timezone    string      `json:"timezone"` // of the venue, an IANA name
+	Status      string      `json:"status"`   // draft, on_sale, postponed, cancelled, ended
+	Venue       Venue       `json:"venue"`
+	Artists     []Artist    `json:"artists"`
+	Tiers       []Tier      `json:"tiers"`
+	MaxPerBuyer int         `json:"max_per_buyer"`
+	SingleSeats SingleSeats `json:"single_seats"`
+	Tickets     int         `json:"-"` // how many there are in all
+	Currency    string      `json:"-"`
 }
 
 // Section is a part of the house. Its tickets have the ordinals
@@ -73,13 +74,29 @@ type Seat struct {
 	Type    string
 }
 
-// Run is a stretch of adjacent tickets of one tier in one row: what a search
-// for seats together may be cut from. In a GA section it is the whole section.
+// Run is a stretch of adjacent tickets in one row: what a search for seats
+// together may be cut from. In a GA section it is the whole section.
 type Run struct {
 	First, Count int
-	Tier         int
 	GA           bool
 }
+
+// SingleSeats is what an event does about seats that would be left with no free
+// neighbour.
+type SingleSeats string
+
+// The rules about single seats.
+const (
+	AllowSingles  SingleSeats = "allow"
+	AvoidSingles  SingleSeats = "avoid"  // by choosing the best available seats so, where that is possible
+	RefuseSingles SingleSeats = "refuse" // seats that are picked one by one, too
+)
+
+// Types of tickets that are kept for some people.
+const (
+	AccessibleType = "accessible" // for people who need such a seat
+	CompanionType  = "companion"  // for who comes with them
+)
 
 // Layout is the unchanging inventory of one event, in ordinal order: row after
 // row, best sections first.
@@ -89,6 +106,7 @@ type Layout struct {
 	Status      string
 	Currency    string
 	MaxPerBuyer int
+	SingleSeats SingleSeats
 	Sections    []Section
 	Tiers       []Tier
 	Seats       []Seat // by ordinal

@@ -16,6 +16,7 @@ import (
 //	  "timezone": "Europe/Berlin",
 //	  "venue": {"name": "…", "address": "…", "city": "…", "country": "DE"},
 //	  "artists": ["…"], "currency": "EUR", "max_per_buyer": 6,
+//	  "single_seats": "avoid",                                 // or allow, refuse
 //	  "plan": {…} | "name or id of an imported plan",          // pretix seating-plan JSON
 //	  "generate": {"kind": "rows", "sections": [               // instead of a plan
 //	      {"name": "Stalls", "rows": 20, "seats_per_row": 30, "category": "Stalls"}]},
@@ -55,7 +56,7 @@ func (r *review) strange(m *node) { r.problemf(m, "the key %q is not known", cli
 func (r *review) event(root *node) NewEvent {
 	var e NewEvent
 	if !r.object(root, r.strange, "name", "type", "description", "status", "starts_at", "doors_at", "timezone", "venue",
-		"artists", "currency", "max_per_buyer", "plan", "generate", "prices", "areas", "room") {
+		"artists", "currency", "max_per_buyer", "single_seats", "plan", "generate", "prices", "areas", "room") {
 		return e
 	}
 	e.Name, e.Type, e.Status = r.text(root, "name"), r.text(root, "type"), r.text(root, "status")
@@ -75,6 +76,7 @@ func (r *review) event(root *node) NewEvent {
 	}
 	e.Currency = r.text(root, "currency")
 	e.MaxPerBuyer = int(r.integer(root, "max_per_buyer", int64(r.defaults.MaxPerBuyer), 1, mostPerBuyer))
+	e.SingleSeats = SingleSeats(r.text(root, "single_seats"))
 	r.seats(root, &e)
 	r.prices(root, &e)
 	r.standingAreas(root, &e)

@@ -26,7 +26,7 @@ func Compose(e NewEvent, ids func() string) (*Layout, []byte, error) {
 		return nil, nil, err
 	}
 	h := house{event: &e, placed: make(map[*Area]bool), layout: &Layout{
-		Event: ids(), EventName: e.Name, Status: e.Status, Currency: e.Currency, MaxPerBuyer: e.MaxPerBuyer,
+		Event: ids(), EventName: e.Name, Status: e.Status, Currency: e.Currency, MaxPerBuyer: e.MaxPerBuyer, SingleSeats: e.SingleSeats,
 	}}
 	h.tiers(ids)
 	h.sections(ids)
@@ -194,8 +194,8 @@ func (h *house) seated(z *Zone, id string) {
 		for i, s := range seats {
 			tier := h.tierOf[s.Category]
 			apart := i == 0 || (widest > 0 && gap(seats[i-1], s) > widest)
-			if apart || l.Runs[len(l.Runs)-1].Tier != tier {
-				l.Runs = append(l.Runs, Run{First: len(l.Seats), Tier: tier})
+			if apart {
+				l.Runs = append(l.Runs, Run{First: len(l.Seats)})
 			}
 			l.Runs[len(l.Runs)-1].Count++
 			l.Seats = append(l.Seats, Seat{
@@ -220,7 +220,7 @@ func (h *house) standing(area int, id string) {
 		l.Seats = append(l.Seats, Seat{Section: len(l.Sections), Tier: tier, Type: l.Tiers[tier].Type})
 	}
 	l.Sections = append(l.Sections, section)
-	l.Runs = append(l.Runs, Run{First: section.First, Count: section.Count, Tier: tier, GA: true})
+	l.Runs = append(l.Runs, Run{First: section.First, Count: section.Count, GA: true})
 	drawn := viewSection{ID: id, Name: a.Name, Kind: "ga", Tier: &tier, First: section.First, Count: section.Count}
 	if a.Position != nil {
 		drawn.Area = &rectangle{a.Position.X, a.Position.Y, a.Position.Width, a.Position.Height}

@@ -26,8 +26,9 @@ type NewEvent struct {
 	Timezone    string // of the venue, an IANA name; "" is UTC
 	Venue       Venue  // without id: name and city identify it
 	Artists     []string
-	Currency    string // ISO 4217
-	MaxPerBuyer int    // 0 is DefaultMaxPerBuyer
+	Currency    string      // ISO 4217
+	MaxPerBuyer int         // 0 is DefaultMaxPerBuyer
+	SingleSeats SingleSeats // "" is AvoidSingles
 
 	Plan    *Plan  // the seats; nil with PlanRef or for general admission only
 	PlanRef string // id or name of an imported plan, to be looked up
@@ -113,6 +114,9 @@ func (e NewEvent) WithDefaults() NewEvent {
 	if e.MaxPerBuyer == 0 {
 		e.MaxPerBuyer = DefaultMaxPerBuyer
 	}
+	if e.SingleSeats == "" {
+		e.SingleSeats = AvoidSingles
+	}
 	e.Prices = slices.Clone(e.Prices)
 	for i := range e.Prices {
 		p := &e.Prices[i]
@@ -169,6 +173,7 @@ var (
 	currencyPattern = regexp.MustCompile(`^[A-Z]{3}$`)
 	countryPattern  = regexp.MustCompile(`^[A-Z]{2}$`)
 
+	singleSeats   = []SingleSeats{AllowSingles, AvoidSingles, RefuseSingles}
 	eventStatuses = []string{"draft", "on_sale", "postponed", "cancelled", "ended"}
 	roomStates    = []string{"scheduled", "lobby", "open", "paused", "draining", "closed"}
 
@@ -240,6 +245,7 @@ func (e *NewEvent) check(r *review) {
 	if e.MaxPerBuyer < 1 || e.MaxPerBuyer > mostPerBuyer {
 		r.problemAtf("$.max_per_buyer", "must be from 1 to %d", mostPerBuyer)
 	}
+	checkSingles(r, e.SingleSeats)
 	e.checkInventory(r)
 	e.Room.check(r)
 }
@@ -317,6 +323,12 @@ func (e *NewEvent) checkAreas(r *review) {
 	}
 	if standing > mostStanding {
 		r.problemAtf("$.areas", "hold %d people, more than %d", standing, mostStanding)
+	}
+}
+
+func checkSingles(r *review, s SingleSeats) {
+	if !slices.Contains(singleSeats, s) {
+		r.problemAtf("$.single_seats", "must be one of allow, avoid, refuse")
 	}
 }
 

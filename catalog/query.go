@@ -55,12 +55,13 @@ type TicketPage struct {
 
 // EventPatch changes an event. Nil fields stay as they are.
 type EventPatch struct {
-	Name        *string    `json:"name,omitempty"`
-	Status      *string    `json:"status,omitempty"`
-	Description *string    `json:"description,omitempty"`
-	StartsAt    *time.Time `json:"starts_at,omitempty"`
-	DoorsAt     *time.Time `json:"doors_at,omitempty"`
-	MaxPerBuyer *int       `json:"max_per_buyer,omitempty"`
+	Name        *string      `json:"name,omitempty"`
+	Status      *string      `json:"status,omitempty"`
+	Description *string      `json:"description,omitempty"`
+	StartsAt    *time.Time   `json:"starts_at,omitempty"`
+	DoorsAt     *time.Time   `json:"doors_at,omitempty"`
+	MaxPerBuyer *int         `json:"max_per_buyer,omitempty"`
+	SingleSeats *SingleSeats `json:"single_seats,omitempty"`
 }
 
 // EventCursor marks a place in the order of events: after the event with this
@@ -208,6 +209,9 @@ func (p EventPatch) Check() error {
 	}
 	if p.MaxPerBuyer != nil && (*p.MaxPerBuyer < 1 || *p.MaxPerBuyer > mostPerBuyer) {
 		r.problemAtf("$.max_per_buyer", "must be from 1 to %d", mostPerBuyer)
+	}
+	if p.SingleSeats != nil {
+		checkSingles(&r, *p.SingleSeats)
 	}
 	return r.err("the change")
 }

@@ -10,37 +10,33 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/singleflight"
 
+	"onsale/catalog"
 	"onsale/internal/fault"
 )
 
-// How fresh the stock shown to people is, and how often it is mended.
+// How fresh the stock shown to people is.
 const (
 	stockAge     = 300 * time.Millisecond
-	sweepEvery   = 400 * time.Millisecond
-	auditEvery   = 15 * time.Second
 	inventoryRPC = 2 * time.Second
 )
 
-// Stock counts an event's tickets by state.
-type Stock struct {
-	Total     int   `json:"total"`
-	Available int   `json:"available"`
-	Held      int   `json:"held"`
-	Sold      int   `json:"sold"`
-	Blocked   int   `json:"-"`
-	Tiers     []int `json:"-"` // available, by tier index
-}
-
-// Left is how many tickets may still be had: available now or when holds lapse.
-func (s Stock) Left() int { return s.Available + s.Held }
+// mostKept bounds the events whose stock, tickets or layout this node remembers:
+// far more than are ever on sale at once.
+const mostKept = 1000
 
 // View is the state of all tickets of an event at one moment. It is shared:
 // do not change Status.
 type View struct {
 	Status []byte // TicketState by ordinal
+	Stock  Stock  // counted by the store; Seq and Epoch are of Status
 	Seq    int64
-	Stock  Stock
+	Epoch  int64
 	at     time.Time
+}
+
+type stockNow struct {
+	stock *Stock
+	at    time.Time
 }
 
 // Inventory watches over the live inventory: it serves a view of it, frees
@@ -55,9 +51,14 @@ type Inventory struct {
 	flight   singleflight.Group
 	mu       sync.Mutex
 	views    map[string]*View
-	suspects map[string]map[int]TicketState // differences seen by the last audit
+	stocks   map[string]stockNow
+	shaped   map[*catalog.Seat][]SeatShape // by the first seat of a layout
+	channels map[string]channelsNow
+	audits   map[string]*audited
 
 	freed      prometheus.Counter
+	mended     prometheus.Counter
+	rebuilt    prometheus.Counter
 	difference *prometheus.GaugeVec
 }
 
@@ -65,20 +66,81 @@ type Inventory struct {
 func NewInventory(holds HoldStore, orders OrderStore, catalog Catalog, now func() time.Time, log *slog.Logger, reg prometheus.Registerer) (*Inventory, error) {
 	i := &Inventory{
 		holds: holds, orders: orders, catalog: catalog, now: now, log: log,
-		views: make(map[string]*View), suspects: make(map[string]map[int]TicketState),
 		freed: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "onsale_holds_lapsed_tickets_total", Help: "Tickets freed because their hold lapsed.",
+		}),
+		mended: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "onsale_inventory_mended_tickets_total", Help: "Tickets whose live state was put right from Postgres.",
+		}),
+		rebuilt: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "onsale_inventory_rebuilds_total", Help: "Live inventories loaded from Postgres.",
 		}),
 		difference: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "onsale_inventory_difference", Help: "Tickets whose live state differed from Postgres in two audits in a row.",
 		}, []string{"event"}),
 	}
+	i.forget()
 	if reg != nil {
-		if err := errors.Join(reg.Register(i.freed), reg.Register(i.difference)); err != nil {
+		err := errors.Join(reg.Register(i.freed), reg.Register(i.mended), reg.Register(i.rebuilt), reg.Register(i.difference))
+		if err != nil {
 			return nil, err
 		}
 	}
 	return i, nil
+}
+
+// forget empties what is remembered. i.mu is held, or nobody else knows i.
+func (i *Inventory) forget() {
+	i.views = make(map[string]*View)
+	i.stocks = make(map[string]stockNow)
+	i.shaped = make(map[*catalog.Seat][]SeatShape)
+	i.channels = make(map[string]channelsNow)
+	i.audits = make(map[string]*audited)
+}
+
+// keep changes what is remembered, within bounds.
+func (i *Inventory) keep(change func()) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if max(len(i.views), len(i.stocks), len(i.shaped), len(i.channels), len(i.audits)) > mostKept {
+		i.forget()
+	}
+	change()
+}
+
+// Stock returns what the event has left, at most a few hundred milliseconds old.
+// As long as nothing changes it is the same pointer.
+func (i *Inventory) Stock(ctx context.Context, event string) (*Stock, error) {
+	i.mu.Lock()
+	last := i.stocks[event]
+	i.mu.Unlock()
+	if last.stock != nil && i.now().Sub(last.at) < stockAge {
+		return last.stock, nil
+	}
+	got, err, _ := i.flight.Do("stock "+event, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), inventoryRPC)
+		defer cancel()
+		if _, err := i.catalog.Layout(ctx, event); err != nil {
+			return nil, err
+		}
+		at := i.now()
+		s, err := loaded(ctx, i, event, i.holds.Stock)
+		if err != nil {
+			return nil, err
+		}
+		stock := &s
+		if last.stock != nil && last.stock.Seq == s.Seq && last.stock.Epoch == s.Epoch {
+			stock = last.stock
+		}
+		i.noteSeq(event, last.stock, stock)
+		i.keep(func() { i.stocks[event] = stockNow{stock, at} })
+		return stock, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	s, _ := got.(*Stock)
+	return s, nil
 }
 
 // View returns the event's tickets, at most a few hundred milliseconds old.
@@ -94,10 +156,20 @@ func (i *Inventory) View(ctx context.Context, event string) (*View, error) {
 
 // Refresh reads the event's tickets now. Concurrent calls share one read.
 func (i *Inventory) Refresh(ctx context.Context, event string) (*View, error) {
-	got, err, _ := i.flight.Do(event, func() (any, error) {
+	got, err, _ := i.flight.Do("view "+event, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), inventoryRPC)
 		defer cancel()
-		return i.read(ctx, event)
+		if _, err := i.catalog.Layout(ctx, event); err != nil {
+			return nil, err
+		}
+		at := i.now()
+		s, err := loaded(ctx, i, event, i.holds.Snapshot)
+		if err != nil {
+			return nil, err
+		}
+		v := &View{Status: s.Status, Stock: s.Stock, Seq: s.Stock.Seq, Epoch: s.Stock.Epoch, at: at}
+		i.keep(func() { i.views[event] = v })
+		return v, nil
 	})
 	if err != nil {
 		return nil, err
@@ -106,117 +178,29 @@ func (i *Inventory) Refresh(ctx context.Context, event string) (*View, error) {
 	return v, nil
 }
 
-func (i *Inventory) read(ctx context.Context, event string) (*View, error) {
-	layout, err := i.catalog.Layout(ctx, event)
-	if err != nil {
-		return nil, err
+// loaded reads something of an inventory, which is loaded first if it is missing.
+func loaded[T any](ctx context.Context, i *Inventory, event string, read func(context.Context, string) (T, error)) (T, error) {
+	got, err := read(ctx, event)
+	if !fault.Is(err, codeNoInventory) {
+		return got, err
 	}
-	at := i.now()
-	status, seq, err := i.holds.Snapshot(ctx, event)
-	if fault.Is(err, codeNoInventory) {
-		if err = i.Rebuild(ctx, event); err != nil {
-			return nil, err
-		}
-		status, seq, err = i.holds.Snapshot(ctx, event)
+	if err = i.Rebuild(ctx, event); err != nil {
+		return got, err
 	}
-	if err != nil {
-		return nil, err
-	}
-	i.mu.Lock()
-	last := i.views[event]
-	i.mu.Unlock()
-	if last != nil && last.Seq == seq && len(last.Status) == len(status) {
-		v := &View{Status: last.Status, Seq: seq, Stock: last.Stock, at: at}
-		i.remember(event, v)
-		return v, nil
-	}
-	v := &View{Status: status, Seq: seq, at: at, Stock: Stock{Total: len(status), Tiers: make([]int, len(layout.Tiers))}}
-	for o, b := range status {
-		switch TicketState(b) {
-		case Available:
-			v.Stock.Available++
-			if o < len(layout.Seats) {
-				v.Stock.Tiers[layout.Seats[o].Tier]++
-			}
-		case Held:
-			v.Stock.Held++
-		case Sold:
-			v.Stock.Sold++
-		case Blocked:
-			v.Stock.Blocked++
-		}
-	}
-	i.remember(event, v)
-	return v, nil
+	return read(ctx, event)
 }
 
-func (i *Inventory) remember(event string, v *View) {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	if len(i.views) > 1000 {
-		clear(i.views) // far more events than are ever on sale at once
+// noteSeq has an event audited at once whose number of changes went back: Redis
+// has forgotten some.
+func (i *Inventory) noteSeq(event string, last, now *Stock) {
+	if last != nil && now.Seq < last.Seq {
+		i.suspect(event)
 	}
-	i.views[event] = v
 }
 
 // Changes signals when the event's inventory changed; see HoldStore.Changes.
 func (i *Inventory) Changes(ctx context.Context, event string) (<-chan struct{}, error) {
 	return i.holds.Changes(ctx, event)
-}
-
-// Rebuild loads an inventory that is missing from Postgres.
-func (i *Inventory) Rebuild(ctx context.Context, event string) error {
-	_, err, _ := i.flight.Do("rebuild "+event, func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		layout, err := i.catalog.Layout(ctx, event)
-		if err != nil {
-			return nil, err
-		}
-		states, orders, err := i.orders.Inventory(ctx, event)
-		if err != nil {
-			return nil, err
-		}
-		status := make([]byte, len(states))
-		for o, state := range states {
-			status[o] = byte(state)
-		}
-		loaded, err := i.holds.Load(ctx, event, 0, status, runsOf(layout), orders)
-		if loaded {
-			i.log.InfoContext(ctx, "live inventory loaded from Postgres", slog.String("event", event), slog.Int("tickets", len(status)))
-		}
-		return nil, err
-	})
-	return err
-}
-
-// Repair carries what Postgres says about some tickets into the live inventory.
-func (i *Inventory) Repair(ctx context.Context, event string, ordinals []int) error {
-	got, err, _ := i.flight.Do("truth "+event, func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), inventoryRPC)
-		defer cancel()
-		states, orders, err := i.orders.Inventory(ctx, event)
-		return truth{states, orders}, err
-	})
-	if err != nil {
-		return err
-	}
-	t, _ := got.(truth)
-	var errs []error
-	for _, o := range ordinals {
-		if o < 0 || o >= len(t.states) {
-			continue
-		}
-		errs = append(errs, i.holds.Settle(ctx, Settlement{
-			Event: event, Ordinals: []int{o}, To: t.states[o], For: t.orders[o],
-		}))
-	}
-	return errors.Join(errs...)
-}
-
-type truth struct {
-	states []TicketState
-	orders map[int]time.Duration
 }
 
 // Sweep frees lapsed holds.
@@ -226,106 +210,18 @@ func (i *Inventory) Sweep(ctx context.Context, event string) error {
 	return err
 }
 
-// Audit compares the live inventory with Postgres and mends what differed in
-// two audits in a row: a purchase under way differs only for a moment. It
-// returns how many tickets it mended.
-func (i *Inventory) Audit(ctx context.Context, event string) (mended int, err error) {
-	states, orders, err := i.orders.Inventory(ctx, event)
-	if err != nil {
-		return 0, err
+// shapes describes the tickets of a layout, once for as long as it is the same.
+func (i *Inventory) shapes(layout *catalog.Layout) []SeatShape {
+	if len(layout.Seats) == 0 {
+		return nil
 	}
-	status, _, err := i.holds.Snapshot(ctx, event)
-	if fault.Is(err, codeNoInventory) {
-		return 0, i.Rebuild(ctx, event)
-	}
-	if err != nil {
-		return 0, err
-	}
-	differ, err := i.differences(ctx, event, status, states)
-	if err != nil {
-		return 0, err
-	}
+	first := &layout.Seats[0]
 	i.mu.Lock()
-	before := i.suspects[event]
-	i.suspects[event] = differ
+	known := i.shaped[first]
 	i.mu.Unlock()
-	var errs []error
-	for o, should := range differ {
-		if was, ok := before[o]; !ok || was != should {
-			continue
-		}
-		mended++
-		errs = append(errs, i.holds.Settle(ctx, Settlement{Event: event, Ordinals: []int{o}, To: should, For: orders[o]}))
+	if known == nil {
+		known = shapes(layout)
+		i.keep(func() { i.shaped[first] = known })
 	}
-	i.difference.WithLabelValues(event).Set(float64(mended))
-	if mended > 0 {
-		i.log.WarnContext(ctx, "live inventory mended", slog.String("event", event), slog.Int("tickets", mended))
-	}
-	return mended, errors.Join(errs...)
-}
-
-// differences lists tickets whose live state contradicts Postgres, with the
-// state they should have. A ticket that is available in Postgres may be held
-// in Redis, but only under a lock.
-func (i *Inventory) differences(ctx context.Context, event string, status []byte, states []TicketState) (map[int]TicketState, error) {
-	differ := make(map[int]TicketState)
-	var held []int
-	for o, should := range states {
-		if o >= len(status) {
-			break
-		}
-		is := TicketState(status[o])
-		switch {
-		case is == should || is == Blocked:
-		case should == Available && is == Held:
-			held = append(held, o)
-		default:
-			differ[o] = should
-		}
-	}
-	locked, err := i.holds.Locked(ctx, event, held)
-	if err != nil {
-		return nil, err
-	}
-	for n, o := range held {
-		if !locked[n] {
-			differ[o] = Available
-		}
-	}
-	return differ, nil
-}
-
-// Run frees lapsed holds and audits, for every event that events lists, until
-// ctx ends. Any number of nodes may run it.
-func (i *Inventory) Run(ctx context.Context, events func(context.Context) ([]string, error)) error {
-	sweep := time.NewTicker(sweepEvery)
-	defer sweep.Stop()
-	var audited time.Time
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-sweep.C:
-		}
-		list, err := events(ctx)
-		if err != nil {
-			continue // the events' owner has logged it; Redis will be back
-		}
-		audit := i.now().Sub(audited) >= auditEvery
-		if audit {
-			audited = i.now()
-		}
-		for _, event := range list {
-			if err := i.Sweep(ctx, event); err != nil && ctx.Err() == nil {
-				i.log.WarnContext(ctx, "sweeping lapsed holds failed", slog.String("event", event), slog.Any("error", err))
-				break
-			}
-			if !audit {
-				continue
-			}
-			if _, err := i.Audit(ctx, event); err != nil && ctx.Err() == nil {
-				i.log.WarnContext(ctx, "auditing the live inventory failed", slog.String("event", event), slog.Any("error", err))
-			}
-		}
-	}
+	return known
 }

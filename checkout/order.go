@@ -165,6 +165,7 @@ type Key struct {
 type NewOrder struct {
 	ID, Event, Visitor, Hold string
 	Ordinals                 []int
+	Fence                    int64 // of the hold
 	Currency                 string
 	Buyer                    Buyer
 	PayWithin                time.Duration
@@ -227,9 +228,11 @@ type OrderStore interface {
 	Orders(ctx context.Context, q OrderQuery) (OrderPage, error)
 	// Overdue lists what should have been finished by now, for reconciliation.
 	Overdue(ctx context.Context, age time.Duration, limit int) (Overdue, error)
-	// Inventory reads the status of all tickets of an event, in ordinal order,
-	// and for how long open orders still have theirs.
-	Inventory(ctx context.Context, event string) (status []TicketState, orders map[int]time.Duration, err error)
+	// Inventory reads the state of all tickets of an event.
+	Inventory(ctx context.Context, event string) (Truth, error)
+	// Buyers reads who has bought tickets of an event, and who is in its channels.
+	Buyers(ctx context.Context, event string) (Buyers, error)
+	ChannelStore
 }
 
 // OrderQuery selects orders for operators. Text matches an order id, or part

@@ -39,6 +39,9 @@ const (
 	// pinSlack is how much longer a hold is kept than its order has time to
 	// pay, so that the order's end, not the hold's, decides.
 	pinSlack = 2 * time.Minute
+	// PayGrace is how long a claim outlives the start of an attempt to pay at
+	// least.
+	PayGrace = 10 * time.Minute
 )
 
 // sideEffect bounds what is done on the way for the sake of Redis; the
@@ -79,26 +82,31 @@ func (s *Service) CreateOrder(ctx context.Context, k Key, r OrderRequest) (Order
 		return Order{}, err
 	}
 	o, err := s.orders.CreateOrder(ctx, k, NewOrder{
-		ID: id, Event: r.Event, Visitor: r.Visitor, Hold: r.Hold, Ordinals: held.Ordinals, Currency: layout.Currency,
+		ID: id, Event: r.Event, Visitor: r.Visitor, Hold: r.Hold, Ordinals: held.Ordinals, Fence: held.Fence, Currency: layout.Currency,
 		Buyer: r.Buyer, PayWithin: s.opts.PayWithin, MaxPerBuyer: layout.MaxPerBuyer, Gateway: s.gateway.Name(),
 	})
 	if err != nil {
 		s.refused(ctx, r, held, err)
-		return Order{}, describeTaken(err, layout)
+		return Order{}, s.explain(ctx, err, layout, held.Ordinals)
 	}
 	if o.ID == id {
 		s.metrics.orders.Inc()
 		s.step(StepOrdered)
-		s.keep(ctx, o)
+		s.keep(ctx, o, s.opts.PayWithin)
 	}
 	return o, nil
 }
 
-// keep lets the hold of a committed order last as long as the order may.
-func (s *Service) keep(ctx context.Context, o Order) {
+// keep lets the hold of a committed order last as long as the order's claim: for
+// what is paid nothing is freed in between.
+func (s *Service) keep(ctx context.Context, o Order, within time.Duration) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sideEffect)
 	defer cancel()
-	if _, err := s.holds.Pin(ctx, o.Event, o.Visitor, o.Hold, s.opts.PayWithin+pinSlack); err != nil {
+	_, err := s.holds.Pin(ctx, o.Event, o.Visitor, o.Hold, within+pinSlack)
+	if fault.Is(err, fault.HoldLapsed) { // Redis has lost it; the order has not
+		err = s.inventory.Repair(ctx, o.Event, o.Ordinals())
+	}
+	if err != nil {
 		s.log.WarnContext(ctx, "the hold of an order will be repaired by the auditor", slog.String("order", o.ID), slog.Any("error", err))
 	}
 }
@@ -112,9 +120,12 @@ func (s *Service) refused(ctx context.Context, r OrderRequest, held HeldTickets,
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sideEffect)
 	defer cancel()
 	err := s.holds.Unpin(ctx, r.Event, r.Visitor, r.Hold, s.opts.HoldTTL)
-	if taken, ok := takenOf(cause); ok && err == nil {
+	if fault.Is(err, fault.HoldLapsed) {
+		err = nil // there is nothing to give back
+	}
+	if taken, ok := takenOf(cause); ok {
 		// Postgres knows better than Redis: mend the inventory on the way.
-		err = errors.Join(
+		err = errors.Join(err,
 			s.holds.Release(ctx, r.Event, r.Visitor, r.Hold),
 			s.inventory.Repair(ctx, r.Event, taken))
 	}
@@ -175,6 +186,7 @@ func (s *Service) Pay(ctx context.Context, k Key, order, method string) (Order, 
 		return o, err
 	}
 	s.step(StepBegun)
+	s.keep(ctx, o, PayGrace)
 
 	// From here on the attempt is the system's: a client that hangs up must
 	// not leave it half done, though the settle job would finish it anyway.

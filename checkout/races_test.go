@@ -113,7 +113,7 @@ func TestLostClaimFreesTheRest(t *testing.T) {
 	}
 	h.exec(`update tickets set reserved_until = now() - interval '1 second' where order_id = $1`, o.ID)
 	_, err = h.orders.CreateOrder(ctx, key(), checkout.NewOrder{
-		ID: "01990000-0000-7000-8000-000000000001", Event: h.event, Visitor: quick, Hold: "elsewhere", Ordinals: []int{2},
+		ID: "01990000-0000-7000-8000-000000000001", Event: h.event, Visitor: quick, Hold: "elsewhere", Ordinals: []int{2}, Fence: 1 << 60,
 		Currency: "EUR", Buyer: buyer, PayWithin: time.Minute, MaxPerBuyer: 4,
 	})
 	if err != nil {

@@ -31,3 +31,22 @@ func takenOf(err error) ([]int, bool) {
 	}
 	return t.Ordinals, true
 }
+
+// SinglesError names the seats, by ordinal, that would be left with no free
+// neighbour.
+type SinglesError struct{ Ordinals []int }
+
+func (e *SinglesError) Error() string { return fmt.Sprintf("left alone: %v", e.Ordinals) }
+
+// Singles returns the fault of seats that would be left alone.
+func Singles(ordinals []int) error {
+	return fault.Wrap(&SinglesError{Ordinals: ordinals}, fault.SingleSeats, "seats would be left alone")
+}
+
+func singlesOf(err error) ([]int, bool) {
+	s, ok := errors.AsType[*SinglesError](err)
+	if !ok {
+		return nil, false
+	}
+	return s.Ordinals, true
+}

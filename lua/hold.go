@@ -2,37 +2,64 @@ package lua
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 )
 
 var (
-	holdScript        = load("hold.lua")
-	holdChangeScript  = load("hold_change.lua")
-	holdReleaseScript = load("hold_release.lua")
-	holdSweepScript   = load("hold_sweep.lua")
-	settleScript      = load("inventory_settle.lua")
-	inventoryScript   = load("inventory_load.lua")
+	holdMake        = loadHold("hold.lua")
+	holdEdit        = loadHold("hold_edit.lua")
+	holdKeep        = loadHold("hold_keep.lua")
+	holdRelease     = loadHold("hold_release.lua")
+	holdSweep       = loadHold("hold_sweep.lua")
+	inventoryLoad   = loadHold("inventory_load.lua")
+	inventorySettle = loadHold("inventory_settle.lua")
+	inventoryAllot  = loadHold("inventory_allot.lua")
 )
+
+// loadHold makes a script about holds ready to run, with the prelude before it.
+// EVALSHA is tried first; a server that has not seen the script, or was told
+// SCRIPT FLUSH, gets it by EVAL.
+func loadHold(name string) *redis.Script {
+	return redis.NewScript(source("hold_prelude.lua") + source(name))
+}
+
+// holdKeys are the keys every script about holds is given, in this order.
+func holdKeys(event string, more ...string) []string {
+	return append([]string{
+		StatusKey(event), SeqKey(event), CountKey(event), ShapeKey(event), TiersKey(event),
+		AllotKey(event), AccessKey(event), BoughtKey(event), HoldExpiryKey(event),
+	}, more...)
+}
+
+// holdArgs are the arguments every script about holds is given, and its own.
+func holdArgs(event string, more ...any) []any {
+	return append([]any{HoldTicketPrefix(event), HoldPrefix(event), VisitorHoldsPrefix(event), InventoryChannel(event)}, more...)
+}
 
 // HoldCode is the first integer a hold script returns.
 type HoldCode int64
 
-// What the hold scripts answer; each script's header says which of them.
+// What the hold scripts answer; see hold_prelude.lua.
 const (
-	HoldMade        HoldCode = 1
-	HoldNoLease     HoldCode = -1 // hold
-	HoldOverLimit   HoldCode = -2 // hold; Left is what the visitor has already
-	HoldTaken       HoldCode = -3 // hold; Ordinals are the taken ones
-	HoldNoRun       HoldCode = -4 // hold; Left is how many match without being adjacent
-	HoldNoInventory HoldCode = -5 // hold
-	HoldForeignID   HoldCode = -6 // hold
-	HoldGone        HoldCode = -11
-	HoldForeign     HoldCode = -12
-	HoldNoExtension HoldCode = -13
-	HoldPinned      HoldCode = -14
+	HoldOK          HoldCode = 1
+	HoldNoLease     HoldCode = -1
+	HoldOverLimit   HoldCode = -2 // Left is what the visitor has already
+	HoldTaken       HoldCode = -3 // Ordinals are the taken ones
+	HoldNoRun       HoldCode = -4 // Left is how many match without being adjacent
+	HoldNoInventory HoldCode = -5
+	HoldGone        HoldCode = -6
+	HoldForeign     HoldCode = -7
+	HoldNoExtension HoldCode = -8
+	HoldPinned      HoldCode = -9
+	HoldAreaFull    HoldCode = -10 // Area is the index of the area, Left what it has left
+	HoldSingles     HoldCode = -11 // Ordinals would be left alone
+	HoldEmpty       HoldCode = -12
 )
 
 // HoldReply is what the hold scripts tell about a hold, or why there is none.
@@ -44,70 +71,103 @@ type HoldReply struct {
 	Pinned     bool
 	Ordinals   []int
 	Left       int
+	Area       int
+}
+
+// MostLeft is where HoldReply.Left stops counting.
+const MostLeft = 100
+
+// Stretch is tickets first to last, by ordinal. In an area neighbours don't matter.
+type Stretch struct {
+	First, Last int
+	Area        bool
+}
+
+// Quantity asks for any tickets of some stretches.
+type Quantity struct {
+	N       int
+	Channel int // whose tickets; 0 for those of nobody
+	Where   []Stretch
 }
 
 // Best asks hold.lua to choose adjacent tickets.
 type Best struct {
-	Quantity   int
-	Tier       int // index, or -1 for any
-	Accessible bool
+	N          int
+	Channel    int  // whose tickets; 0 for those of nobody
+	Accessible int  // how many of them must be accessible seats
+	Split      bool // in groups where they are not to be had together
+	Where      []Stretch
+	Accessibly []Stretch // where the accessible seats are
 }
 
-// HoldInput is the input of Hold: either Ordinals or Best.
+// HoldInput is the input of HoldTickets: Ordinals, Areas and Best together make
+// one hold.
 type HoldInput struct {
 	Event, Visitor, ID string
 	TTL                time.Duration
-	Limit              int // most tickets one buyer may have
+	Limit              int    // most tickets one buyer may have
+	Singles            string // allow, avoid or refuse single seats being left
 	Ordinals           []int
+	Areas              []Quantity
 	Best               *Best
 }
 
-// Hold runs hold.lua.
-func Hold(ctx context.Context, rdb redis.Scripter, in HoldInput) (HoldReply, error) {
-	keys := []string{
-		ActiveKey(in.Event), StatusKey(in.Event), SeqKey(in.Event), FenceKey(in.Event), HoldExpiryKey(in.Event),
-		VisitorHoldsKey(in.Event, in.Visitor), HoldKey(in.Event, in.ID), BoughtKey(in.Event), RunsKey(in.Event),
-	}
-	args := []any{
-		in.Visitor, in.ID, in.TTL.Milliseconds(), in.Limit,
-		InventoryChannel(in.Event), HoldTicketPrefix(in.Event), HoldPrefix(in.Event),
-	}
-	if in.Best != nil {
-		accessible := "0"
-		if in.Best.Accessible {
-			accessible = "1"
-		}
-		args = append(args, "best", in.Best.Quantity, in.Best.Tier, accessible)
-	} else {
-		args = append(args, "pick")
-		for _, o := range in.Ordinals {
-			args = append(args, o)
-		}
-	}
-	reply, err := holdScript.Run(ctx, rdb, keys, args...).Int64Slice()
-	if err != nil {
-		return HoldReply{}, fmt.Errorf("hold.lua: %w", err)
-	}
-	if len(reply) == 0 {
-		return HoldReply{}, fmt.Errorf("hold.lua: empty reply")
-	}
-	switch code := HoldCode(reply[0]); {
-	case code == HoldMade:
-		return madeHold("hold.lua", reply)
-	case code == HoldTaken:
-		return HoldReply{Code: code, Ordinals: ints(reply[1:])}, nil
-	case (code == HoldOverLimit || code == HoldNoRun) && len(reply) == 2:
-		return HoldReply{Code: code, Left: int(reply[1])}, nil
-	case code == HoldNoLease || code == HoldNoInventory || code == HoldForeignID:
-		return HoldReply{Code: code}, nil
-	}
-	return HoldReply{}, fmt.Errorf("hold.lua: unexpected reply %v", reply)
+// HoldCall is a call of one of the scripts about one hold, which may be sent by
+// itself or with others.
+type HoldCall struct {
+	script *redis.Script
+	keys   []string
+	args   []any
 }
 
-// HoldVerb is what ChangeHold does.
+// Run sends the call.
+func (c HoldCall) Run(ctx context.Context, rdb redis.Scripter) (HoldReply, error) {
+	return readHold(c.script.Run(ctx, rdb, c.keys, c.args...))
+}
+
+// Queue puts the call into a pipeline.
+func (c HoldCall) Queue(ctx context.Context, pipe redis.Pipeliner) *redis.Cmd {
+	return pipe.EvalSha(ctx, c.script.Hash(), c.keys, c.args...)
+}
+
+// Read is the reply to a queued call, which is sent again if the server had not
+// seen the script.
+func (c HoldCall) Read(ctx context.Context, rdb redis.Scripter, queued *redis.Cmd) (HoldReply, error) {
+	if err := queued.Err(); err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
+		return c.Run(ctx, rdb)
+	}
+	return readHold(queued)
+}
+
+// HoldTickets calls hold.lua.
+func HoldTickets(in HoldInput) HoldCall {
+	var areas strings.Builder
+	for _, a := range in.Areas {
+		fmt.Fprintf(&areas, "%d:%d:%s;", a.N, a.Channel, stretches(a.Where))
+	}
+	best, where, accessibly := "", "", ""
+	if b := in.Best; b != nil {
+		split := 0
+		if b.Split {
+			split = 1
+		}
+		best = fmt.Sprintf("%d:%d:%d:%d", b.N, b.Channel, b.Accessible, split)
+		where, accessibly = stretches(b.Where), stretches(b.Accessibly)
+	}
+	return HoldCall{holdMake, holdKeys(in.Event, ActiveKey(in.Event)), holdArgs(in.Event,
+		in.Visitor, in.ID, in.TTL.Milliseconds(), in.Limit, in.Singles, ordinals(in.Ordinals), areas.String(), best, where, accessibly)}
+}
+
+// EditHold calls hold_edit.lua.
+func EditHold(event, visitor, id string, limit int, singles string, add, drop []int) HoldCall {
+	return HoldCall{holdEdit, holdKeys(event, ActiveKey(event)),
+		holdArgs(event, visitor, id, limit, singles, ordinals(add), ordinals(drop))}
+}
+
+// HoldVerb is what KeepHold does.
 type HoldVerb string
 
-// The verbs of hold_change.lua.
+// The verbs of hold_keep.lua.
 const (
 	GetHold    HoldVerb = "get"
 	ExtendHold HoldVerb = "extend"
@@ -115,40 +175,45 @@ const (
 	UnpinHold  HoldVerb = "unpin"
 )
 
-// ChangeHold runs hold_change.lua. ttl counts from now; extensions is the most
-// a hold may have. Both are ignored by the verbs that don't need them.
-func ChangeHold(ctx context.Context, rdb redis.Scripter, event, visitor, id string, verb HoldVerb, ttl time.Duration, extensions int) (HoldReply, error) {
-	reply, err := holdChangeScript.Run(ctx, rdb,
-		[]string{HoldKey(event, id), HoldExpiryKey(event), ActiveKey(event)},
-		visitor, id, HoldTicketPrefix(event), string(verb), ttl.Milliseconds(), extensions).Int64Slice()
-	if err != nil {
-		return HoldReply{}, fmt.Errorf("hold_change.lua: %w", err)
-	}
-	if len(reply) == 0 {
-		return HoldReply{}, fmt.Errorf("hold_change.lua: empty reply")
-	}
-	if HoldCode(reply[0]) == HoldMade {
-		return madeHold("hold_change.lua", reply)
-	}
-	if reply[0] < -4 || reply[0] > -1 {
-		return HoldReply{}, fmt.Errorf("hold_change.lua: unexpected reply %v", reply)
-	}
-	return HoldReply{Code: HoldCode(reply[0] - 10)}, nil
+// KeepHold calls hold_keep.lua. ttl counts from now; extensions is the most a
+// hold may have. Both are ignored by the verbs that don't need them.
+func KeepHold(event, visitor, id string, verb HoldVerb, ttl time.Duration, extensions int) HoldCall {
+	return HoldCall{holdKeep, holdKeys(event, ActiveKey(event)),
+		holdArgs(event, visitor, id, string(verb), ttl.Milliseconds(), extensions)}
 }
 
-// ReleaseHold runs hold_release.lua and returns how many tickets it freed; the
-// code is HoldMade, HoldForeign or HoldPinned.
-func ReleaseHold(ctx context.Context, rdb redis.Scripter, event, visitor, id string) (freed int, code HoldCode, err error) {
-	n, err := holdReleaseScript.Run(ctx, rdb,
-		[]string{HoldKey(event, id), HoldExpiryKey(event), StatusKey(event), SeqKey(event), VisitorHoldsKey(event, visitor)},
-		visitor, id, HoldTicketPrefix(event), InventoryChannel(event)).Int64()
-	switch {
-	case err != nil:
-		return 0, 0, fmt.Errorf("hold_release.lua: %w", err)
-	case n >= 0:
-		return int(n), HoldMade, nil
+// ReleaseHold calls hold_release.lua. Left of the reply counts the tickets freed.
+func ReleaseHold(event, visitor, id string) HoldCall {
+	return HoldCall{holdRelease, holdKeys(event), holdArgs(event, visitor, id)}
+}
+
+func readHold(cmd *redis.Cmd) (HoldReply, error) {
+	reply, err := cmd.Int64Slice()
+	if err != nil {
+		return HoldReply{}, fmt.Errorf("hold script: %w", err)
 	}
-	return 0, HoldCode(n - 10), nil
+	bad := fmt.Errorf("hold script: unexpected reply %v", reply)
+	if len(reply) == 0 {
+		return HoldReply{}, bad
+	}
+	r := HoldReply{Code: HoldCode(reply[0])}
+	switch n := len(reply); {
+	case r.Code == HoldOK && n == 2:
+		r.Left = int(reply[1])
+	case r.Code == HoldOK && n >= 6:
+		r.Expires, r.Fence = time.UnixMilli(reply[1]).UTC(), reply[2]
+		r.Extensions, r.Pinned, r.Ordinals = int(reply[3]), reply[4] == 1, ints(reply[5:])
+	case (r.Code == HoldOverLimit || r.Code == HoldNoRun) && n == 2:
+		r.Left = int(reply[1])
+	case r.Code == HoldAreaFull && n == 3:
+		r.Area, r.Left = int(reply[1])-1, int(reply[2])
+	case (r.Code == HoldTaken || r.Code == HoldSingles) && n >= 2:
+		r.Ordinals = ints(reply[1:])
+	case r.Code < 0 && r.Code >= HoldEmpty && n == 1:
+	default:
+		return HoldReply{}, bad
+	}
+	return r, nil
 }
 
 // Swept is what one call of SweepHolds did.
@@ -159,9 +224,7 @@ type Swept struct {
 
 // SweepHolds runs hold_sweep.lua for at most the given number of holds.
 func SweepHolds(ctx context.Context, rdb redis.Scripter, event string, most int) (Swept, error) {
-	reply, err := holdSweepScript.Run(ctx, rdb,
-		[]string{HoldExpiryKey(event), StatusKey(event), SeqKey(event)},
-		most, HoldTicketPrefix(event), HoldPrefix(event), VisitorHoldsPrefix(event), InventoryChannel(event)).Int64Slice()
+	reply, err := holdSweep.Run(ctx, rdb, holdKeys(event), holdArgs(event, most)...).Int64Slice()
 	if err != nil {
 		return Swept{}, fmt.Errorf("hold_sweep.lua: %w", err)
 	}
@@ -178,7 +241,7 @@ func SweepHolds(ctx context.Context, rdb redis.Scripter, event string, most int)
 // SettleInput is the input of Settle.
 type SettleInput struct {
 	Event    string
-	To       byte   // S sold, A available or H held
+	To       byte   // S sold, A nobody's again or H an open order's
 	Hold     string // the hold the tickets were in, if known
 	Visitor  string
 	Bought   int           // change of the visitor's count of bought tickets
@@ -189,58 +252,127 @@ type SettleInput struct {
 // Settle runs inventory_settle.lua. loaded is false when the event's inventory
 // is not in Redis; changed counts the tickets whose byte changed.
 func Settle(ctx context.Context, rdb redis.Scripter, in SettleInput) (changed int, loaded bool, err error) {
-	args := []any{string(in.To), in.Hold, in.Visitor, in.Bought, HoldTicketPrefix(in.Event), InventoryChannel(in.Event), max(in.LockTTL.Milliseconds(), 1)}
-	for _, o := range in.Ordinals {
-		args = append(args, o)
-	}
-	n, err := settleScript.Run(ctx, rdb, []string{
-		StatusKey(in.Event), SeqKey(in.Event), HoldExpiryKey(in.Event),
-		HoldKey(in.Event, in.Hold), VisitorHoldsKey(in.Event, in.Visitor), BoughtKey(in.Event),
-	}, args...).Int64()
+	n, err := inventorySettle.Run(ctx, rdb, holdKeys(in.Event), holdArgs(in.Event,
+		string(in.To), in.Hold, in.Visitor, in.Bought, max(in.LockTTL.Milliseconds(), 1), ordinals(in.Ordinals))...).Int64()
 	if err != nil {
 		return 0, false, fmt.Errorf("inventory_settle.lua: %w", err)
 	}
 	return int(max(n, 0)), n >= 0, nil
 }
 
+// Allot runs inventory_allot.lua: it keeps tickets for a channel (0: for nobody)
+// and returns which. Those that somebody holds or bought are left alone, or with
+// evenTaken are allotted for when they come back. loaded is false when the
+// inventory is not in Redis.
+func Allot(ctx context.Context, rdb redis.Scripter, event string, channel int, evenTaken bool, which []int) (done []int, loaded bool, err error) {
+	mode := "free"
+	if evenTaken {
+		mode = "all"
+	}
+	reply, err := inventoryAllot.Run(ctx, rdb, holdKeys(event), holdArgs(event, channel, mode, ordinals(which))...).Int64Slice()
+	if err != nil {
+		return nil, false, fmt.Errorf("inventory_allot.lua: %w", err)
+	}
+	if len(reply) == 0 {
+		return nil, false, errors.New("inventory_allot.lua: empty reply")
+	}
+	return ints(reply[1:]), HoldCode(reply[0]) == HoldOK, nil
+}
+
+// MostChannels is how many channels an event may have.
+const MostChannels = 60
+
+// ChannelByte is how a channel's number stands in AllotKey and AccessKey.
+func ChannelByte(channel int) byte { return byte('0' + channel) }
+
+// Flags of a ticket in ShapeKey.
+const (
+	BeginsRow  = 1 << iota // its left neighbour, if any, is in another row
+	BeginsRun              // its left neighbour has another tier or is of another kind
+	Accessible             // for people who need it
+	Companion              // beside one
+	InArea                 // general admission
+)
+
+// ShapeByte is how flags stand in ShapeKey.
+func ShapeByte(flags int) byte { return byte(64 + flags) }
+
+// TierByte is how the index of a tier stands in TiersKey.
+func TierByte(tier int) byte { return byte('0' + tier) }
+
+// CountField is the field of CountKey that counts the tickets of a tier with this
+// status byte.
+func CountField(status byte, tier int) string { return string(status) + strconv.Itoa(tier) }
+
+// EpochField is the field of CountKey with the seq of the last load.
+const EpochField = "epoch"
+
 // InventoryInput is the input of LoadInventory.
 type InventoryInput struct {
 	Event    string
 	Expected string // seq read before Postgres was; "" loads only what is missing
 	Status   []byte
-	Runs     string
+	Shape    []byte
+	Tiers    []byte
+	Allot    []byte // nil without channels
+	Counts   map[string]int
 	Orders   map[int]time.Duration // ordinal → how long its open order still has it
+	Bought   map[string]int        // visitor → tickets
+	Access   map[string]string     // visitor → bytes of their channels
 }
 
 // LoadInventory runs inventory_load.lua and reports whether it loaded.
 func LoadInventory(ctx context.Context, rdb redis.Scripter, in InventoryInput) (bool, error) {
-	args := []any{in.Expected, in.Status, in.Runs, HoldTicketPrefix(in.Event), HoldPrefix(in.Event), InventoryChannel(in.Event)}
+	var orders strings.Builder
 	for o, left := range in.Orders {
 		if ms := left.Milliseconds(); ms > 0 {
-			args = append(args, o, ms)
+			fmt.Fprintf(&orders, "%d:%d;", o, ms)
 		}
 	}
-	n, err := inventoryScript.Run(ctx, rdb,
-		[]string{StatusKey(in.Event), SeqKey(in.Event), RunsKey(in.Event), HoldExpiryKey(in.Event)}, args...).Int64()
+	n, err := inventoryLoad.Run(ctx, rdb, holdKeys(in.Event), holdArgs(in.Event,
+		in.Expected, in.Status, in.Shape, in.Tiers, in.Allot, pairs(in.Counts), orders.String(),
+		pairs(in.Bought), pairs(in.Access))...).Int64()
 	if err != nil {
 		return false, fmt.Errorf("inventory_load.lua: %w", err)
 	}
 	return n == 1, nil
 }
 
-// madeHold reads {1, expiry, fence, extensions, pinned, ordinal...}.
-func madeHold(script string, reply []int64) (HoldReply, error) {
-	if len(reply) < 6 {
-		return HoldReply{}, fmt.Errorf("%s: unexpected reply %v", script, reply)
+// pairs writes "key:value;…".
+func pairs[V int | string](m map[string]V) string {
+	var b strings.Builder
+	for k, v := range m {
+		fmt.Fprintf(&b, "%s:%v;", k, v)
 	}
-	return HoldReply{
-		Code:       HoldMade,
-		Expires:    time.UnixMilli(reply[1]).UTC(),
-		Fence:      reply[2],
-		Extensions: int(reply[3]),
-		Pinned:     reply[4] == 1,
-		Ordinals:   ints(reply[5:]),
-	}, nil
+	return b.String()
+}
+
+func stretches(all []Stretch) string {
+	b := make([]byte, 0, 12*len(all))
+	for i, s := range all {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, int64(s.First), 10)
+		if s.Area {
+			b = append(b, '+')
+		} else {
+			b = append(b, '-')
+		}
+		b = strconv.AppendInt(b, int64(s.Last), 10)
+	}
+	return string(b)
+}
+
+func ordinals(list []int) string {
+	b := make([]byte, 0, 6*len(list))
+	for i, o := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, int64(o), 10)
+	}
+	return string(b)
 }
 
 func ints(from []int64) []int {

@@ -1,157 +1,301 @@
 -- hold: claim tickets for a while, all of them or none.
 --
 -- KEYS
---   1 active    wr:{e}:active    zset visitor -> end of lease (ms)
---   2 status    inv:{e}:status   one byte a ticket
---   3 seq       inv:{e}:seq
---   4 fence     inv:{e}:fence
---   5 exp       hold:{e}:exp     zset hold -> expiry (ms)
---   6 mine      hold:{e}:v:<visitor>
---   7 hold      hold:{e}:h:<id>
---   8 bought    inv:{e}:bought
---   9 runs      inv:{e}:runs     "first,count,tier,ga,accessible;" per run
+--   1-9 as in hold_prelude   10 active wr:{e}:active zset visitor -> end of lease (ms)
 -- ARGV
---   1 visitor   2 hold id   3 ttl (ms)   4 most tickets one buyer may have
---   5 channel   6 prefix of ticket locks 7 prefix of holds
---   8 'pick' or 'best'
---   pick: 9.. ordinals
---   best: 9 quantity, 10 tier index or -1, 11 '1' for accessible seats
+--   1-4 as in hold_prelude
+--   5 visitor   6 hold id   7 ttl (ms)   8 most tickets one buyer may have
+--   9 single seats: 'allow', 'avoid' (in what the script chooses) or 'refuse' (in what is picked, too)
+--   10 picked ordinals "3,4,5"
+--   11 quantities of areas "quantity:channel:first-last,first-last;…", channel 0 for none
+--   12 the best of "quantity:channel:accessible:split", or ''
+--   13 where the best are searched: "first-last,…" in order, "first+last" where neighbours don't matter
+--   14 where accessible seats are searched: "first-last,…"
 -- RETURNS
---   { 1, expiry, fence, extensions, pinned, ordinal...}   made, or made before under this id
---   {-1}                 the visitor has no lease
---   {-2, had}            would exceed the limit; had = tickets held and bought
---   {-3, ordinal...}     these are taken; nothing was held
---   {-4, left}           no such run; left = available tickets that match the filter
---   {-5}                 the inventory is not in Redis
---   {-6}                 the id belongs to another visitor's hold
+--   a hold, made now or before under this id; -1, -2, -3, -4, -5, -7, -10 or -11
 -- INVARIANTS
---   A ticket has at most one live lock. Status bytes change only with a lock.
---   A hold never outlives the visitor's lease.
+--   Nothing is held unless all is. A hold never outlives the visitor's lease.
+--   Who asks for the best is refused only if no such tickets are left, also when
+--   holds have lapsed that nobody swept yet.
 -- COMPLEXITY
---   pick: O(k). best: O(runs) plus one scan of the status string.
+--   picked: O(k). Areas and the best: one copy and one scan of the status bytes, by
+--   memchr, plus O(1) for each stretch of free seats that is looked at and turned down.
 
-local active, status, seq, fence, exp, mine, hold, bought, runs =
-  KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6], KEYS[7], KEYS[8], KEYS[9]
-local visitor, id, ttl, limit = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
-local channel, locks, holds, mode = ARGV[5], ARGV[6], ARGV[7], ARGV[8]
+local ACTIVE = KEYS[10]
+local visitor, id, ttl, limit, single = ARGV[5], ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
+local picked, areas, best, where, accessibly = ARGV[10], ARGV[11], ARGV[12], ARGV[13], ARGV[14]
 
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
-
-local lease = tonumber(redis.call('ZSCORE', active, visitor) or '0')
+local lease = tonumber(redis.call('ZSCORE', ACTIVE, visitor) or '0')
 if lease <= now then return {-1} end
 
-if redis.call('EXISTS', hold) == 1 then
-  local h = redis.call('HMGET', hold, 'visitor', 'expires', 'fence', 'extensions', 'pinned', 'ordinals')
-  if h[1] ~= visitor then return {-6} end
-  if tonumber(h[2]) > now then
-    local reply = {1, tonumber(h[2]), tonumber(h[3]), tonumber(h[4]), tonumber(h[5])}
-    for o in string.gmatch(h[6], '%d+') do reply[#reply + 1] = tonumber(o) end
-    return reply
-  end
+local before = hold_of(redis.call('GET', HOLDS .. id))
+if before then
+  if before.visitor ~= visitor then return {-7} end
+  if before.expires > now then return told(before) end
 end
 
-if redis.call('EXISTS', status) == 0 then return {-5} end
+if redis.call('EXISTS', STATUS) == 0 then return {-5} end
+if before then finish(id, before) end
+sweep(SWEEP)
 
 local wanted = {}
-local quantity
-if mode == 'pick' then
-  for i = 9, #ARGV do wanted[#wanted + 1] = tonumber(ARGV[i]) end
-  quantity = #wanted
-else
-  quantity = tonumber(ARGV[9])
+for o in string.gmatch(picked, '%d+') do wanted[#wanted + 1] = tonumber(o) end
+local count = #wanted
+for quantity in string.gmatch(areas, '(%d+):%d+:') do count = count + tonumber(quantity) end
+local quantity, channel, accessible, split = string.match(best, '^(%d+):(%d+):(%d+):(%d)$')
+quantity, channel, accessible = tonumber(quantity or 0), tonumber(channel or 0), tonumber(accessible or 0)
+count = count + quantity
+
+local function refuse(reply)
+  publish() -- what the sweep freed
+  return reply
 end
 
-local had = tonumber(redis.call('HGET', bought, visitor) or '0')
-for _, other in ipairs(redis.call('SMEMBERS', mine)) do
-  local h = redis.call('HMGET', holds .. other, 'count', 'expires')
-  if h[1] and tonumber(h[2]) > now then
-    had = had + tonumber(h[1])
-  elseif not h[1] then
-    redis.call('SREM', mine, other)
+local had = had_by(visitor, id)
+if had + count > limit then return refuse({-2, had}) end
+
+local mine = {} -- chosen by this call
+local taken = {-3}
+for _, o in ipairs(wanted) do
+  mine[o] = true
+  if not may_take(int(o), visitor) then taken[#taken + 1] = o end
+end
+if #taken > 1 then return refuse(taken) end
+if single == 'refuse' and #wanted > 0 then
+  local left = singles(wanted, {})
+  if #left > 0 then
+    table.insert(left, 1, -11)
+    return refuse(left)
   end
 end
-if had + quantity > limit then return {-2, had} end
 
-if mode == 'pick' then
-  local taken = {-3}
-  for _, o in ipairs(wanted) do
-    local s = redis.call('GETRANGE', status, o, o)
-    -- 'H' without a lock has lapsed and waits for the sweeper: free.
-    if (s ~= 'A' and s ~= 'H') or redis.call('EXISTS', locks .. string.format('%d', o)) == 1 then
-      taken[#taken + 1] = o
+-- The channels whose tickets the visitor may ask for by quantity.
+local function entitled(number)
+  channels = channels or redis.call('HGET', ACCESS, visitor) or ''
+  return number == 0 or string.find(channels, string.char(48 + number), 1, true) ~= nil
+end
+
+local all, shape, allot -- read when first needed: the whole house
+local function look()
+  if all then return end
+  all = redis.call('GET', STATUS)
+  shape = redis.call('GET', SHAPE) or ''
+  allot = redis.call('GET', ALLOT) or ''
+end
+
+-- Positions count from 1, as strings do in Lua; ordinals from 0.
+local function choose(at, n)
+  for o = at - 1, at + n - 2 do
+    wanted[#wanted + 1] = o
+    mine[o] = true
+  end
+  -- What is chosen must not be found again.
+  all = string.sub(all, 1, at - 1) .. string.rep('-', n) .. string.sub(all, at + n)
+end
+
+-- clear tells whether none of n tickets is locked or chosen: a free byte whose lock
+-- somebody has is for the auditor to mend.
+local function clear(at, n)
+  for o = at - 1, at + n - 2 do
+    if mine[o] or redis.call('EXISTS', LOCKS .. int(o)) == 1 then return false end
+  end
+  return true
+end
+
+local function of_channel(at, n, number)
+  return number == 0 or string.sub(allot, at, at + n - 1) == string.rep(string.char(48 + number), n)
+end
+
+-- gather takes up to n single tickets of a range and returns how many it found.
+local function gather(low, high, n, number)
+  local mark, found, at = number == 0 and 'A' or 'X', 0, low
+  while found < n do
+    at = string.find(all, mark, at, true)
+    if not at or at > high then break end
+    if of_channel(at, 1, number) and clear(at, 1) then
+      choose(at, 1)
+      found = found + 1
+    end
+    at = at + 1
+  end
+  return found
+end
+
+local nth = 0
+for many, number, ranges in string.gmatch(areas, '(%d+):(%d+):([^;]*);') do
+  nth = nth + 1
+  look()
+  local missing = tonumber(many)
+  if entitled(tonumber(number)) then
+    for first, last in string.gmatch(ranges, '(%d+)[-+](%d+)') do
+      missing = missing - gather(tonumber(first) + 1, tonumber(last) + 1, missing, tonumber(number))
     end
   end
-  if #taken > 1 then return taken end
-else
-  local tier, accessible = tonumber(ARGV[10]), ARGV[11]
-  local all = redis.call('GET', status)
-  local block = string.rep('A', quantity)
-  local left = 0
-  for first, count, rtier, ga, acc in string.gmatch(redis.call('GET', runs) or '', '(%d+),(%d+),(%d+),(%d),(%d);') do
-    if acc == accessible and (tier == -1 or tonumber(rtier) == tier) then
-      local low = tonumber(first) + 1
-      local high = low + tonumber(count) - 1
-      if ga == '1' then
-        local at = low
-        while #wanted < quantity do
-          at = string.find(all, 'A', at, true)
-          if not at or at > high then break end
-          if redis.call('EXISTS', locks .. string.format('%d', at - 1)) == 0 then wanted[#wanted + 1] = at - 1 end
-          at = at + 1
-        end
-        if #wanted < quantity then left = left + #wanted; wanted = {} end
-      else
-        local at = low
-        while true do
-          at = string.find(all, block, at, true)
-          if not at or at + quantity - 1 > high then break end
-          for o = at - 1, at + quantity - 2 do
-            if redis.call('EXISTS', locks .. string.format('%d', o)) == 1 then wanted = {}; break end
-            wanted[#wanted + 1] = o
-          end
-          if #wanted == quantity then break end
-          at = at + 1
-        end
-        if #wanted < quantity then
-          local at = low
-          while true do
-            at = string.find(all, 'A', at, true)
-            if not at or at > high then break end
-            left = left + 1
-            at = at + 1
-          end
+  if missing > 0 then return refuse({-10, nth, tonumber(many) - missing}) end
+end
+
+if quantity > 0 then
+  look()
+  local mark = channel == 0 and 'A' or 'X'
+
+  local function flags(at) return (string.byte(shape, at) or 64 + ROW) - 64 end
+  local function is_open(at) return string.sub(all, at, at) == mark and flags(at) < ACCESSIBLE end
+  -- alone tells whether taking n from `at` leaves a single seat on either side.
+  local function alone(at, n)
+    local left, right = at - 1, at + n
+    if left >= 1 and not flag(flags(at), ROW) and is_open(left)
+      and (flag(flags(left), ROW) or left == 1 or not is_open(left - 1)) then return true end
+    return right <= #all and not flag(flags(right), ROW) and is_open(right)
+      and (right == #all or flag(flags(right + 1), ROW) or not is_open(right + 1))
+  end
+
+  -- together finds n next to each other in one row, of one tier, and returns where.
+  local function together(n)
+    local block = string.rep(mark, n)
+    local second -- the first place found, should each leave a single seat
+    local from = 1
+    for first, kind, last in string.gmatch(where, '(%d+)([-+])(%d+)') do
+      local low, high = tonumber(first) + 1, tonumber(last) + 1
+      if from < low then from = low end
+      while kind == '-' and from + n - 1 <= high do
+        local at = string.find(all, block, from, true)
+        if not at then return second end
+        from = at
+        if at + n - 1 > high then break end
+        -- '@' continues the row, the tier and the kind of its left neighbour.
+        local edge = n > 1 and string.find(shape, '[^@]', at + 1)
+        if edge and edge < at + n then
+          from = edge
+        elseif of_channel(at, n, channel) and clear(at, n) then
+          if single == 'allow' or not alone(at, n) then return at end
+          second = second or at
+          from = at + 1
+        else
+          from = at + 1
         end
       end
-      if #wanted == quantity then break end
+    end
+    return second
+  end
+
+  -- beside finds n next to each other in one row of which `accessible` are accessible
+  -- seats, with as many companion seats as there are; tiers may differ. Rather none
+  -- than more accessible seats than were asked for, unless there is no other way.
+  local function beside(n)
+    local second
+    for first, last in string.gmatch(accessibly, '(%d+)-(%d+)') do
+      local at, high = tonumber(first) + 1, tonumber(last) + 1
+      while true do
+        at = string.find(all, mark, at, true)
+        if not at or at > high then break end
+        local choice, score
+        for start = math.max(at - n + 1, 1), at do
+          local seats, companions, fits = 0, 0, start + n - 1 <= #all
+          for p = start, start + n - 1 do
+            local f = flags(p)
+            if string.sub(all, p, p) ~= mark or f >= AREA or (p > start and flag(f, ROW)) then
+              fits = false
+              break
+            end
+            if flag(f, ACCESSIBLE) then seats = seats + 1 end
+            if flag(f, COMPANION) then companions = companions + 1 end
+          end
+          if fits and seats >= accessible and of_channel(start, n, channel) and clear(start, n) then
+            if seats > accessible then
+              second = second or start
+            elseif not score or companions > score then
+              choice, score = start, companions
+            end
+          end
+        end
+        if choice then return choice end
+        at = at + 1
+      end
+    end
+    return second
+  end
+
+  -- apart seats n in as few groups as it finds, and rather none alone.
+  local function apart(n)
+    while n > 0 do
+      local sizes = {n}
+      for size = n - 2, 2, -1 do sizes[#sizes + 1] = size end
+      if n > 2 then sizes[#sizes + 1] = n - 1 end
+      if n > 1 then sizes[#sizes + 1] = 1 end
+      local placed
+      for _, size in ipairs(sizes) do
+        local at = together(size)
+        if at then
+          choose(at, size)
+          placed = size
+          break
+        end
+      end
+      if not placed then return false end
+      n = n - placed
+    end
+    return true
+  end
+
+  local done = false
+  if entitled(channel) then
+    if accessible > 0 then
+      local at = beside(quantity)
+      if at then choose(at, quantity) end
+      done = at ~= nil
+    else
+      local start = #wanted
+      local at = together(quantity)
+      if at then
+        choose(at, quantity)
+        done = true
+      else
+        -- Where neighbours don't matter.
+        for first, last in string.gmatch(where, '(%d+)%+(%d+)') do
+          local found = gather(tonumber(first) + 1, tonumber(last) + 1, quantity, channel)
+          if found == quantity then
+            done = true
+            break
+          end
+          while #wanted > start do -- not all in one area: none of it
+            mine[wanted[#wanted]] = nil
+            wanted[#wanted] = nil
+          end
+          all = redis.call('GET', STATUS)
+        end
+        if not done and split == '1' then done = apart(quantity) end
+      end
     end
   end
-  if #wanted < quantity then return {-4, left} end
+  if not done then
+    local left = 0
+    all = redis.call('GET', STATUS)
+    for first, last in string.gmatch(accessible > 0 and accessibly or where, '(%d+)[-+](%d+)') do
+      local at, high = tonumber(first) + 1, tonumber(last) + 1
+      while left < 100 and entitled(channel) do
+        at = string.find(all, mark, at, true)
+        if not at or at > high then break end
+        if of_channel(at, 1, channel) then left = left + 1 end
+        at = at + 1
+      end
+    end
+    return refuse({-4, left})
+  end
 end
 
--- The hold ends with the lease at the latest.
-local expires = now + ttl
-if expires > lease then expires = lease end
-local px = string.format('%d', expires - now)
-
+local expires = math.min(now + ttl, lease)
 local names = {}
 for _, o in ipairs(wanted) do
-  local name = string.format('%d', o)
-  redis.call('SET', locks .. name, id, 'NX', 'PX', px)
-  redis.call('SETRANGE', status, name, 'H')
+  local name = int(o)
+  take(name, id, expires)
   names[#names + 1] = name
 end
-local number = redis.call('INCR', fence)
-redis.call('DEL', hold)
-redis.call('HSET', hold, 'visitor', visitor, 'expires', string.format('%d', expires), 'fence', string.format('%d', number),
-  'extensions', '0', 'pinned', '0', 'count', tostring(#wanted), 'ordinals', table.concat(names, ','))
--- A minute longer than the locks, so that the sweeper can still read it.
-redis.call('PEXPIRE', hold, string.format('%d', expires - now + 60000))
-redis.call('ZADD', exp, string.format('%d', expires), id)
-redis.call('SADD', mine, id)
-redis.call('PEXPIRE', mine, 86400000)
-redis.call('PUBLISH', channel, string.format('%d', redis.call('INCR', seq)))
-
-local reply = {1, expires, number, 0, 0}
-for _, o in ipairs(wanted) do reply[#reply + 1] = o end
-return reply
+local seq = next_seq()
+local made = {
+  expires = expires, fence = seq, extensions = 0, pinned = false, visitor = visitor, ordinals = table.concat(names, ','),
+}
+save(id, made)
+redis.call('SADD', VISITORS .. visitor, id)
+redis.call('PEXPIRE', VISITORS .. visitor, DAY)
+publish(seq)
+return told(made)

@@ -72,24 +72,42 @@ func RoomChannel(event string) string { return "wr:{" + event + "}:news" }
 // RoomChannels is the pattern that matches every RoomChannel.
 const RoomChannels = "wr:{*}:news"
 
+// The inventory of an event. It has no TTL: it can be rebuilt from Postgres at
+// any time, and lives as long as the event is looked at.
+
 // StatusKey is the string with one byte per ticket: A, H, S or X.
 func StatusKey(event string) string { return "inv:{" + event + "}:status" }
 
-// SeqKey counts the published changes of StatusKey.
+// SeqKey is the number of the last published change of StatusKey.
 func SeqKey(event string) string { return "inv:{" + event + "}:seq" }
 
-// RunsKey is the static table of adjacent tickets of one tier, for the search
-// of best available tickets.
-func RunsKey(event string) string { return "inv:{" + event + "}:runs" }
+// CountKey is the hash of tickets by status and tier, kept by the scripts, and of
+// the load they started from.
+func CountKey(event string) string { return "inv:{" + event + "}:count" }
 
-// FenceKey counts the holds ever made, so that a newer hold has a higher fence.
-func FenceKey(event string) string { return "inv:{" + event + "}:fence" }
+// ShapeKey is the string with one byte per ticket that says where rows and runs
+// begin and which seats are kept for some people. It never changes.
+func ShapeKey(event string) string { return "inv:{" + event + "}:shape" }
+
+// TiersKey is the string with one byte per ticket, its tier. It never changes.
+func TiersKey(event string) string { return "inv:{" + event + "}:tiers" }
+
+// AllotKey is the string with one byte per ticket, the channel it is kept for. It
+// is missing while the event has no channels.
+func AllotKey(event string) string { return "inv:{" + event + "}:allot" }
+
+// AccessKey is the hash visitor → the channels they may buy from.
+func AccessKey(event string) string { return "inv:{" + event + "}:access" }
+
+// BoughtKey is the hash visitor → tickets bought, so that a hold can refuse
+// early what Postgres would refuse later.
+func BoughtKey(event string) string { return "inv:{" + event + "}:bought" }
 
 // InventoryChannel carries "<seq>" after every change of StatusKey.
 func InventoryChannel(event string) string { return "inv:{" + event + "}:changed" }
 
-// HoldKey is the hash of one hold. It expires with the hold.
-func HoldKey(event, hold string) string { return "hold:{" + event + "}:h:" + hold }
+// HoldKey is the string of one hold. It expires a day after the hold.
+func HoldKey(event, hold string) string { return HoldPrefix(event) + hold }
 
 // HoldTicketKey is the lock of one ticket: the hold that has it. It expires
 // with the hold.
@@ -104,15 +122,12 @@ func HoldTicketPrefix(event string) string { return "hold:{" + event + "}:t:" }
 // HoldExpiryKey is the sorted set hold → expiry (ms), for the sweeper.
 func HoldExpiryKey(event string) string { return "hold:{" + event + "}:exp" }
 
-// HoldPrefix is what HoldKey puts before the hold's id, for the sweeper.
+// HoldPrefix is what HoldKey puts before the hold's id, for the scripts.
 func HoldPrefix(event string) string { return "hold:{" + event + "}:h:" }
 
-// VisitorHoldsKey is the set of one visitor's holds. It expires with the last.
+// VisitorHoldsKey is the set of one visitor's holds. It expires a day after the
+// last was made.
 func VisitorHoldsKey(event, visitor string) string { return VisitorHoldsPrefix(event) + visitor }
 
 // VisitorHoldsPrefix is what VisitorHoldsKey puts before the visitor.
 func VisitorHoldsPrefix(event string) string { return "hold:{" + event + "}:v:" }
-
-// BoughtKey is the hash visitor → tickets bought, so that a hold can refuse
-// early what Postgres would refuse later. Lives as long as the inventory.
-func BoughtKey(event string) string { return "inv:{" + event + "}:bought" }

@@ -36,17 +36,7 @@ var (
 // loadRoom makes a room script ready to run, with the prelude before it.
 func loadRoom(name string) *redis.Script { return redis.NewScript(loadRoomSource(name)) }
 
-func loadRoomSource(name string) string {
-	prelude, err := sources.ReadFile("room_prelude.lua")
-	if err != nil {
-		panic(fmt.Sprintf("lua: %v", err)) // an embedded file cannot be missing
-	}
-	src, err := sources.ReadFile(name)
-	if err != nil {
-		panic(fmt.Sprintf("lua: %v", err))
-	}
-	return string(prelude) + string(src)
-}
+func loadRoomSource(name string) string { return source("room_prelude.lua") + source(name) }
 
 // roomKeys are the keys every room script is given, in this order.
 func roomKeys(event string) []string {

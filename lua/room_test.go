@@ -69,7 +69,8 @@ func readContract(t *testing.T, name string) contract {
 			continue
 		}
 		for _, m := range numbered.FindAllStringSubmatch(line+" ", -1) {
-			n, _ := strconv.Atoi(m[1])
+			first, _ := strconv.Atoi(m[1])
+			n := first
 			if m[2] != "" {
 				n, _ = strconv.Atoi(m[2])
 			}
@@ -79,13 +80,31 @@ func readContract(t *testing.T, name string) contract {
 			case "ARGV":
 				// Numbers within a sentence are smaller or elsewhere than the
 				// next position.
-				if n == c.args+1 {
+				if first == c.args+1 {
 					c.args, c.open = n, m[3] != ""
 				}
 			}
 		}
 	}
 	return c
+}
+
+// scriptsNamed lists the scripts, without preludes, whose names begin so.
+func scriptsNamed(t *testing.T, prefixes ...string) (names []string) {
+	t.Helper()
+	files, err := sources.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		name := f.Name()
+		for _, prefix := range prefixes {
+			if strings.HasPrefix(name, prefix) && !strings.HasSuffix(name, "_prelude.lua") {
+				names = append(names, name)
+			}
+		}
+	}
+	return names
 }
 
 // Each wrapper sends what its script's header says, and keys of one event only.
@@ -148,15 +167,7 @@ func TestRoomWrappersKeepTheirContracts(t *testing.T) {
 		},
 		"room_stats.lua": func(ctx context.Context, r *recorder) error { return RoomStats(ctx, r, event).Err() },
 	}
-	files, err := sources.ReadDir(".")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range files {
-		name := f.Name()
-		if !strings.HasPrefix(name, "room_") || name == "room_prelude.lua" {
-			continue
-		}
+	for _, name := range scriptsNamed(t, "room_") {
 		call, ok := calls[name]
 		if !ok {
 			t.Errorf("%s has no wrapper in this test", name)

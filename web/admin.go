@@ -41,6 +41,11 @@ func (s *Server) adminRoutes(r gin.IRouter) {
 	a.GET("/orders", s.adminOrders)
 	a.POST("/orders/:id/refund", s.adminRefund)
 	a.GET("/audit", s.adminAudit)
+	a.GET("/events/:id/channels", s.adminChannels)
+	a.POST("/events/:id/channels", s.adminCreateChannel)
+	a.POST("/events/:id/channels/:channel/allot", s.adminAllot)
+	a.POST("/events/:id/channels/:channel/release", s.adminUnallot)
+	a.POST("/events/:id/channels/:channel/invites", s.adminChannelInvites)
 	r.GET("/v1/admin/live", s.adminLive) // asks for the token itself: browsers cannot send headers
 }
 

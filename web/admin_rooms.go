@@ -115,8 +115,8 @@ func (s *Server) roomView(ctx context.Context, r waitroom.Room) roomView {
 	if r.StockLeft >= 0 {
 		v.Stock = &stockView{r.Available, r.Held, r.StockLeft}
 	}
-	if stock, err := s.Inventory.View(ctx, r.Event); err == nil {
-		v.Tickets = &stock.Stock
+	if stock, err := s.Inventory.Stock(ctx, r.Event); err == nil {
+		v.Tickets = stock
 	}
 	return v
 }

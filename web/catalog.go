@@ -16,6 +16,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"onsale/catalog"
+	"onsale/checkout"
 	"onsale/internal/fault"
 	"onsale/waitroom"
 )
@@ -45,32 +46,36 @@ func (s *Server) catalogRoutes(r gin.IRouter) {
 // eventView is an event as clients see it: with its stock and its room. What
 // cannot be known at the moment is null, never a guess.
 type eventView struct {
-	ID          string           `json:"id"`
-	Name        string           `json:"name"`
-	Type        string           `json:"type"`
-	Description string           `json:"description"`
-	StartsAt    time.Time        `json:"starts_at"`
-	DoorsAt     *time.Time       `json:"doors_at"`
-	Timezone    string           `json:"timezone"`
-	Status      string           `json:"status"`
-	Venue       catalog.Venue    `json:"venue"`
-	Artists     []catalog.Artist `json:"artists"`
-	Tiers       []tierView       `json:"tiers"`
-	Tickets     *ticketsView     `json:"tickets"`
-	MaxPerBuyer int              `json:"max_per_buyer"`
-	Room        *eventRoomView   `json:"room"`
+	ID          string              `json:"id"`
+	Name        string              `json:"name"`
+	Type        string              `json:"type"`
+	Description string              `json:"description"`
+	StartsAt    time.Time           `json:"starts_at"`
+	DoorsAt     *time.Time          `json:"doors_at"`
+	Timezone    string              `json:"timezone"`
+	Status      string              `json:"status"`
+	Venue       catalog.Venue       `json:"venue"`
+	Artists     []catalog.Artist    `json:"artists"`
+	Tiers       []tierView          `json:"tiers"`
+	Tickets     *ticketsView        `json:"tickets"`
+	MaxPerBuyer int                 `json:"max_per_buyer"`
+	SingleSeats catalog.SingleSeats `json:"single_seats"`
+	Room        *eventRoomView      `json:"room"`
 }
 
 type tierView struct {
 	catalog.Tier
-	Available *int `json:"available"`
+	Available    *int                  `json:"available"`
+	Availability checkout.Availability `json:"availability,omitempty"`
 }
 
 type ticketsView struct {
-	Total     int `json:"total"`
-	Available int `json:"available"`
-	Held      int `json:"held"`
-	Sold      int `json:"sold"`
+	Total        int                   `json:"total"`
+	Available    int                   `json:"available"`
+	Held         int                   `json:"held"`
+	Sold         int                   `json:"sold"`
+	Blocked      int                   `json:"blocked"` // kept for a channel, or by the house
+	Availability checkout.Availability `json:"availability"`
 }
 
 type eventRoomView struct {
@@ -93,7 +98,7 @@ func (s *Server) eventViews(ctx context.Context, events []catalog.Event) []event
 		v := &views[i]
 		*v = eventView{
 			ID: e.ID, Name: e.Name, Type: e.Type, Description: e.Description, StartsAt: e.StartsAt, DoorsAt: e.DoorsAt, Timezone: e.Timezone,
-			Status: e.Status, Venue: e.Venue, Artists: e.Artists, MaxPerBuyer: e.MaxPerBuyer,
+			Status: e.Status, Venue: e.Venue, Artists: e.Artists, MaxPerBuyer: e.MaxPerBuyer, SingleSeats: e.SingleSeats,
 			Tiers: make([]tierView, len(e.Tiers)),
 		}
 		for k, t := range e.Tiers {
@@ -106,14 +111,13 @@ func (s *Server) eventViews(ctx context.Context, events []catalog.Event) []event
 
 // addStock reports whether the queue answered.
 func (s *Server) addStock(ctx context.Context, v *eventView) bool {
-	inventory, err := s.Inventory.View(ctx, v.ID)
+	stock, err := s.Inventory.Stock(ctx, v.ID)
 	if err != nil {
 		return fault.Is(err, fault.NotFound)
 	}
-	stock := inventory.Stock
-	v.Tickets = &ticketsView{stock.Total, stock.Available, stock.Held, stock.Sold}
+	v.Tickets = &ticketsView{stock.Total, stock.Available, stock.Held, stock.Sold, stock.Blocked, stock.Availability()}
 	for k := range min(len(v.Tiers), len(stock.Tiers)) {
-		v.Tiers[k].Available = &stock.Tiers[k]
+		v.Tiers[k].Available, v.Tiers[k].Availability = &stock.Tiers[k].Available, stock.Tiers[k].Availability()
 	}
 	return true
 }
@@ -416,7 +420,7 @@ func (s *Server) updateEvent(c *gin.Context) {
 		err = body(c, &p)
 	}
 	if err == nil && p == (catalog.EventPatch{}) {
-		err = fault.New(fault.Invalid, "nothing is changed: name, status, description, starts_at, doors_at or max_per_buyer is expected")
+		err = fault.New(fault.Invalid, "nothing is changed: name, status, description, starts_at, doors_at, max_per_buyer or single_seats is expected")
 	}
 	if err == nil {
 		err = p.Check()

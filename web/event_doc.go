@@ -26,10 +26,11 @@ type eventSources struct {
 	startsAt, doorsAt               time.Time
 	venue                           catalog.Venue
 	maxPerBuyer                     int
+	singleSeats                     catalog.SingleSeats
 	// What is behind these pointers is replaced when it changes, never written to.
 	artists *catalog.Artist // the first of them
 	tiers   *catalog.Tier   // the first of them
-	stock   *checkout.View  // nil: not known now
+	stock   *checkout.Stock // nil: not known now
 
 	room         waitroom.State // "": not known now
 	opensAt      time.Time
@@ -86,7 +87,7 @@ func (d *eventDocs) of(ctx context.Context, s *Server, e *catalog.Event) (*event
 func (s *Server) eventSources(ctx context.Context, e *catalog.Event) eventSources {
 	from := eventSources{
 		name: e.Name, kind: e.Type, description: e.Description, status: e.Status, timezone: e.Timezone, startsAt: e.StartsAt,
-		venue: e.Venue, maxPerBuyer: e.MaxPerBuyer,
+		venue: e.Venue, maxPerBuyer: e.MaxPerBuyer, singleSeats: e.SingleSeats,
 	}
 	if e.DoorsAt != nil {
 		from.doorsAt = *e.DoorsAt
@@ -97,7 +98,7 @@ func (s *Server) eventSources(ctx context.Context, e *catalog.Event) eventSource
 	if len(e.Tiers) > 0 {
 		from.tiers = &e.Tiers[0]
 	}
-	stock, err := s.Inventory.View(ctx, e.ID)
+	stock, err := s.Inventory.Stock(ctx, e.ID)
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return from // the room, which is in the same place, is not known either
 	}

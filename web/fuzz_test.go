@@ -61,12 +61,34 @@ func (w *willing) TicketEvent(_ context.Context, ticket string) (string, int, er
 	return "", 0, fault.New(fault.NotFound, "no such ticket")
 }
 
-func (w *willing) Hold(_ context.Context, r checkout.HoldRequest, ttl time.Duration, limit int) (checkout.HeldTickets, error) {
-	if n := len(r.Ordinals); n > limit || r.Best != nil && r.Best.Quantity > limit {
-		panic("a hold over the limit reached the store")
+func (w *willing) Hold(_ context.Context, _, _, id string, want checkout.Wanted, ttl time.Duration, rules checkout.HoldRules) (checkout.HeldTickets, error) {
+	n := len(want.Ordinals)
+	for _, a := range want.Areas {
+		if a.Quantity < 1 || a.Channel < 0 {
+			panic("an area that makes no sense reached the store")
+		}
+		n += a.Quantity
 	}
-	return checkout.HeldTickets{ID: r.ID, Ordinals: r.Ordinals, Expires: time.Now().Add(ttl)}, nil
+	if b := want.Best; b != nil {
+		if b.Quantity < 1 || b.Accessible < 0 || b.Accessible > b.Quantity {
+			panic("a search that makes no sense reached the store")
+		}
+		n += b.Quantity
+	}
+	if n < 1 || n > rules.Limit {
+		panic("a hold of nothing, or over the limit, reached the store")
+	}
+	return checkout.HeldTickets{ID: id, Ordinals: want.Ordinals, Expires: time.Now().Add(ttl)}, nil
 }
+
+func (w *willing) Change(_ context.Context, c checkout.HoldChange, rules checkout.HoldRules) (checkout.HeldTickets, error) {
+	if n := len(c.Add); n > rules.Limit || n+len(c.Drop) == 0 {
+		panic("a change of nothing, or over the limit, reached the store")
+	}
+	return checkout.HeldTickets{ID: c.Hold, Ordinals: c.Add}, nil
+}
+
+func (w *willing) Channels(context.Context, string) ([]checkout.Channel, error) { return nil, nil }
 
 func (w *willing) Get(_ context.Context, _, _, hold string) (checkout.HeldTickets, error) {
 	return checkout.HeldTickets{ID: hold, Ordinals: []int{0}}, nil
@@ -172,18 +194,21 @@ func fuzzAsk(t *testing.T, handler http.Handler, r *http.Request) *httptest.Resp
 // its checks into the stores.
 func FuzzShopBodies(f *testing.F) {
 	handler, tokens := fuzzShop(f)
-	routes := []struct{ path, token string }{
-		{"/v1/events/" + fuzzEvent + "/holds", tokens["pass"]},
-		{"/v1/orders", tokens["pass"]},
-		{"/v1/orders/" + fuzzOrder + "/pay", tokens["order"]},
-		{"/v1/orders/" + fuzzOrder + "/cancel", tokens["order"]},
-		{"/reserve_ticket/", tokens["pass"]},
-		{"/purchase_ticket/", tokens["pass"]},
+	routes := []struct{ method, path, token string }{
+		{http.MethodPost, "/v1/events/" + fuzzEvent + "/holds", tokens["pass"]},
+		{http.MethodPost, "/v1/orders", tokens["pass"]},
+		{http.MethodPost, "/v1/orders/" + fuzzOrder + "/pay", tokens["order"]},
+		{http.MethodPost, "/v1/orders/" + fuzzOrder + "/cancel", tokens["order"]},
+		{http.MethodPost, "/reserve_ticket/", tokens["pass"]},
+		{http.MethodPost, "/purchase_ticket/", tokens["pass"]},
+		{http.MethodPatch, "/v1/events/" + fuzzEvent + "/holds/" + fuzzHold, tokens["pass"]},
 	}
 	for _, body := range []string{
 		``, `{}`, `null`, `[`, `{"tickets":["` + fuzzTicket + `"]}`, `{"tickets":["` + fuzzTicket + `","` + fuzzTicket + `"]}`,
 		`{"ordinals":[0,1]}`, `{"ordinals":[-1,9223372036854775807]}`, `{"best_available":{"quantity":2,"tier":"Floor","accessible":true}}`,
-		`{"best_available":{"quantity":1e9}}`, `{"hold":"` + fuzzHold + `","buyer":{"name":"Ada","email":"ada@b.example"}}`,
+		`{"best_available":{"quantity":1e9}}`, `{"areas":[{"section":"Floor","quantity":2}]}`, `{"areas":[{"section":"Floor","quantity":-2}],"ordinals":[0]}`,
+		`{"best_available":{"quantity":2,"accessible_seats":3,"split":true,"min_price":5,"max_price":-1}}`,
+		`{"add":["` + fuzzTicket + `"],"drop_ordinals":[1]}`, `{"add_ordinals":[0,0]}`, `{"add":[],"add_ordinals":[]}`, `{"hold":"` + fuzzHold + `","buyer":{"name":"Ada","email":"ada@b.example"}}`,
 		`{"hold":"` + fuzzHold + `","buyer":{"name":"A\u0000","email":"a@b.example\r\nBcc: c@d.example"}}`,
 		`{"method":"tok_ok"}`, `{"ticket_id":"` + strings.ToUpper(fuzzTicket) + `","method":"tok_declined"}`, `{"ticket_id":7}`, "{\"a\":\"\xff\"}",
 	} {
@@ -195,7 +220,7 @@ func FuzzShopBodies(f *testing.F) {
 	f.Add(uint8(0), strings.Repeat("k", 300), []byte(`{"ordinals":[0]}`))
 	f.Fuzz(func(t *testing.T, n uint8, key string, body []byte) {
 		to := routes[int(n)%len(routes)]
-		r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, to.path, strings.NewReader(string(body)))
+		r := httptest.NewRequestWithContext(t.Context(), to.method, to.path, strings.NewReader(string(body)))
 		r.Header["Idempotency-Key"] = []string{key}
 		r.Header.Set("Authorization", "Bearer "+to.token)
 		fuzzAsk(t, handler, r)

@@ -47,6 +47,7 @@ var kinds = map[fault.Code]struct {
 	fault.SignInRequired:     {http.StatusUnauthorized, "Sign-in is needed"},
 	fault.TooMany:            {http.StatusTooManyRequests, "Too many requests"},
 	fault.TicketsTaken:       {http.StatusConflict, "Tickets are taken"},
+	fault.SingleSeats:        {http.StatusConflict, "Single seats would be left"},
 	fault.LimitReached:       {http.StatusConflict, "The limit per buyer is reached"},
 	fault.SoldOut:            {http.StatusConflict, "Sold out"},
 	fault.HoldLapsed:         {http.StatusConflict, "The hold has lapsed"},

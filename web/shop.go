@@ -11,7 +11,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -34,7 +33,10 @@ func (s *Server) shopRoutes(r gin.IRouter) {
 	r.GET("/v1/events/:id/holds", s.listHolds)
 	r.GET("/v1/events/:id/holds/:hold", s.getHold)
 	r.POST("/v1/events/:id/holds/:hold/extend", s.extendHold)
+	r.PATCH("/v1/events/:id/holds/:hold", few, s.changeHold)
 	r.DELETE("/v1/events/:id/holds/:hold", s.releaseHold)
+	r.GET("/v1/events/:id/channels", s.myChannels)
+	r.POST("/v1/events/:id/channels", few, s.enterChannel)
 	r.GET("/v1/events/:id/availability", s.availability)
 	r.GET("/v1/events/:id/live", s.liveMap)
 	r.POST("/v1/orders", few, s.createOrder)
@@ -49,204 +51,9 @@ func (s *Server) shopRoutes(r gin.IRouter) {
 	}
 }
 
-type holdBody struct {
-	Tickets  []string `json:"tickets"`
-	Ordinals []int    `json:"ordinals"`
-	Best     *struct {
-		Quantity   int    `json:"quantity"`
-		Tier       string `json:"tier"` // id or name; "" for any
-		Accessible bool   `json:"accessible"`
-	} `json:"best_available"`
-}
-
-func (s *Server) makeHold(c *gin.Context) {
-	event, err := id(c, "id")
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	visitor, err := s.shopper(c, event)
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	var b holdBody
-	if err := body(c, &b); err != nil {
-		s.fail(c, err)
-		return
-	}
-	ctx := c.Request.Context()
-	layout, err := s.Catalog.Layout(ctx, event)
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	r, err := b.request(layout)
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	r.Event, r.Visitor = event, visitor
-	if key := c.GetHeader("Idempotency-Key"); key != "" {
-		if len(key) > 255 {
-			s.fail(c, fault.New(fault.Invalid, "Idempotency-Key is longer than 255 bytes"))
-			return
-		}
-		r.ID = derivedID("hold", event, visitor, key)
-	}
-	hold, err := s.Shop.Hold(ctx, r)
-	if err == nil && r.ID != "" && !answers(hold, r) {
-		err = fault.New(fault.KeyReused, "this Idempotency-Key was sent for other tickets; use a fresh key")
-	}
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	c.Header("Location", "/v1/events/"+event+"/holds/"+hold.ID)
-	private(c, http.StatusCreated, hold)
-}
-
-// request finds the named tickets in the layout.
-func (b *holdBody) request(layout *catalog.Layout) (checkout.HoldRequest, error) {
-	var r checkout.HoldRequest
-	named := 0
-	for _, given := range []bool{b.Tickets != nil, b.Ordinals != nil, b.Best != nil} {
-		if given {
-			named++
-		}
-	}
-	if named != 1 {
-		return r, fault.New(fault.Invalid, "give exactly one of tickets, ordinals and best_available")
-	}
-	const most = 100
-	if len(b.Tickets) > most || len(b.Ordinals) > most {
-		return r, fault.New(fault.LimitReached, "one buyer may have at most %d tickets of this event", layout.MaxPerBuyer).
-			With("limit", layout.MaxPerBuyer)
-	}
-	switch {
-	case b.Best != nil:
-		best := checkout.BestAvailable{Quantity: b.Best.Quantity, Tier: -1, Accessible: b.Best.Accessible}
-		if b.Best.Tier != "" {
-			for n := range layout.Tiers {
-				if layout.Tiers[n].ID == b.Best.Tier || layout.Tiers[n].Name == b.Best.Tier {
-					best.Tier = n
-				}
-			}
-			if best.Tier < 0 {
-				return r, fault.New(fault.Invalid, "best_available.tier: the event has no tier %q", clip(b.Best.Tier))
-			}
-		}
-		r.Best = &best
-	case b.Ordinals != nil:
-		if len(b.Ordinals) == 0 {
-			return r, fault.New(fault.Invalid, "ordinals names no ticket")
-		}
-		r.Ordinals = b.Ordinals
-	default:
-		if len(b.Tickets) == 0 {
-			return r, fault.New(fault.Invalid, "tickets names no ticket")
-		}
-		for _, t := range b.Tickets {
-			o, ok := layout.Ordinal(strings.ToLower(t))
-			if !ok {
-				return r, fault.New(fault.NotFound, "the event has no ticket %q", clip(t))
-			}
-			r.Ordinals = append(r.Ordinals, o)
-		}
-	}
-	return r, nil
-}
-
-// answers reports whether a hold, which may be one made before under the same
-// key, has what is asked for.
-func answers(h checkout.Hold, r checkout.HoldRequest) bool {
-	if r.Best != nil {
-		return len(h.Ordinals) == r.Best.Quantity
-	}
-	return slices.Equal(h.Ordinals, r.Ordinals)
-}
-
 // derivedID makes the same id from the same words.
 func derivedID(words ...string) string {
 	return uuid.NewHash(sha256.New(), uuid.NameSpaceOID, []byte(strings.Join(words, "\x00")), 8).String()
-}
-
-func (s *Server) listHolds(c *gin.Context) {
-	event, err := id(c, "id")
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	visitor, err := s.shopper(c, event)
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	holds, err := s.Shop.Holds(c.Request.Context(), event, visitor)
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	private(c, http.StatusOK, gin.H{"holds": holds})
-}
-
-// hold runs one of the calls about one hold of the asking shopper.
-func (s *Server) hold(c *gin.Context, do func(event, visitor, hold string) error) {
-	event, err := id(c, "id")
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	visitor, err := s.shopper(c, event)
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	hold, err := id(c, "hold")
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	if err := do(event, visitor, hold); err != nil {
-		if fault.Is(err, fault.HoldLapsed) {
-			err = fault.New(fault.NotFound, "the hold has lapsed or was released")
-		}
-		s.fail(c, err)
-	}
-}
-
-func (s *Server) getHold(c *gin.Context) {
-	s.hold(c, func(event, visitor, hold string) error {
-		h, err := s.Shop.GetHold(c.Request.Context(), event, visitor, hold)
-		if err == nil {
-			private(c, http.StatusOK, h)
-		}
-		return err
-	})
-}
-
-func (s *Server) extendHold(c *gin.Context) {
-	if err := noBody(c); err != nil {
-		s.fail(c, err)
-		return
-	}
-	s.hold(c, func(event, visitor, hold string) error {
-		h, err := s.Shop.ExtendHold(c.Request.Context(), event, visitor, hold)
-		if err == nil {
-			private(c, http.StatusOK, h)
-		}
-		return err
-	})
-}
-
-func (s *Server) releaseHold(c *gin.Context) {
-	s.hold(c, func(event, visitor, hold string) error {
-		err := s.Shop.ReleaseHold(c.Request.Context(), event, visitor, hold)
-		if err == nil {
-			c.Status(http.StatusNoContent)
-		}
-		return err
-	})
 }
 
 // idempotent reads the Idempotency-Key and the fingerprint of the body, which

@@ -28,8 +28,8 @@ func (s *Store) Layout(ctx context.Context, id string) (*catalog.Layout, error) 
 func layout(ctx context.Context, db *pgxpool.Pool, id string) (*catalog.Layout, error) {
 	l := &catalog.Layout{Event: id}
 	args := pgx.NamedArgs{"event": id}
-	err := db.QueryRow(ctx, `select name, status, currency, max_per_buyer from events where id = @event::uuid`, args).
-		Scan(&l.EventName, &l.Status, &l.Currency, &l.MaxPerBuyer)
+	err := db.QueryRow(ctx, `select name, status, currency, max_per_buyer, single_seats from events where id = @event::uuid`, args).
+		Scan(&l.EventName, &l.Status, &l.Currency, &l.MaxPerBuyer, &l.SingleSeats)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, noSuchEvent(id)
 	} else if err != nil {
@@ -87,7 +87,6 @@ select id, name, kind = 'ga', first_ordinal, tickets, runs from sections where e
 		if first := l.Runs[i].First; first < 0 || first >= len(l.Seats) {
 			return nil, fmt.Errorf("catalog: event %s: a run starts at %d of %d tickets", id, first, len(l.Seats))
 		}
-		l.Runs[i].Tier = l.Seats[l.Runs[i].First].Tier
 	}
 	l.Index()
 	return l, nil

@@ -82,7 +82,7 @@ func noSuchEvent(id string) error {
 
 // selectEvent reads all of an event but its tickets.
 const selectEvent = `
-select e.id, e.name, e.type, e.description, e.starts_at, e.doors_at, e.status, e.currency, e.max_per_buyer,
+select e.id, e.name, e.type, e.description, e.starts_at, e.doors_at, e.status, e.currency, e.max_per_buyer, e.single_seats,
        v.id, v.name, v.address, v.city, v.country, v.timezone,
        (select coalesce(json_agg(json_build_object('id', a.id, 'name', a.name) order by ea.position), '[]')
           from event_artists ea join artists a on a.id = ea.artist_id where ea.event_id = e.id),
@@ -94,7 +94,7 @@ select e.id, e.name, e.type, e.description, e.starts_at, e.doors_at, e.status, e
 
 func scanEvent(row pgx.CollectableRow) (catalog.Event, error) {
 	var e catalog.Event
-	err := row.Scan(&e.ID, &e.Name, &e.Type, &e.Description, &e.StartsAt, &e.DoorsAt, &e.Status, &e.Currency, &e.MaxPerBuyer,
+	err := row.Scan(&e.ID, &e.Name, &e.Type, &e.Description, &e.StartsAt, &e.DoorsAt, &e.Status, &e.Currency, &e.MaxPerBuyer, &e.SingleSeats,
 		&e.Venue.ID, &e.Venue.Name, &e.Venue.Address, &e.Venue.City, &e.Venue.Country, &e.Timezone, &e.Artists, &e.Tiers)
 	e.StartsAt = e.StartsAt.UTC()
 	if e.DoorsAt != nil {

@@ -705,7 +705,7 @@ func TestMigrateFromManyNodesAtOnce(t *testing.T) {
 	err = pool.QueryRow(ctx, `
 select (select count(*) from goose_db_version where version_id > 0), (select count(*) from river_migration), (select count(*) from river_job)`).
 		Scan(&applied, &versions, &jobs)
-	if err != nil || applied != 3 || versions != 8 {
+	if err != nil || applied != 4 || versions != 8 {
 		t.Errorf("%d migrations were recorded, %d of the job queue, %v", applied, versions, err)
 	}
 }

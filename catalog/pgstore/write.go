@@ -137,12 +137,12 @@ returning id`, pgx.NamedArgs{
 		return translate(ctx, err)
 	}
 	_, err = tx.Exec(ctx, `
-insert into events (id, venue_id, plan_id, name, type, description, starts_at, doors_at, status, currency, max_per_buyer, plan_view)
+insert into events (id, venue_id, plan_id, name, type, description, starts_at, doors_at, status, currency, max_per_buyer, single_seats, plan_view)
 values (@id::uuid, @venue::uuid, @plan::uuid, @name, @type, @description, @starts_at, @doors_at, @status, @currency,
-        @max_per_buyer, @view::jsonb)`, pgx.NamedArgs{
+        @max_per_buyer, @single_seats, @view::jsonb)`, pgx.NamedArgs{
 		"id": l.Event, "venue": venue, "plan": planID, "name": e.Name, "type": e.Type, "description": e.Description,
 		"starts_at": e.StartsAt, "doors_at": e.DoorsAt, "status": e.Status, "currency": e.Currency,
-		"max_per_buyer": e.MaxPerBuyer, "view": string(view),
+		"max_per_buyer": e.MaxPerBuyer, "single_seats": e.SingleSeats, "view": string(view),
 	})
 	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && pgErr.ConstraintName == "events_once" {
 		return fault.New(fault.Conflict, "%q at %s in %s exists already; its seats cannot be put on sale twice",
@@ -261,10 +261,12 @@ update events
    set name = coalesce(@name, name), status = coalesce(@status, status),
        description = coalesce(@description, description), starts_at = coalesce(@starts_at, starts_at),
        doors_at = coalesce(@doors_at, doors_at), max_per_buyer = coalesce(@max_per_buyer, max_per_buyer),
+       single_seats = coalesce(@single_seats, single_seats),
        updated_at = now()
  where id = @id::uuid`, pgx.NamedArgs{
 			"id": id, "name": p.Name, "status": p.Status, "description": p.Description,
 			"starts_at": p.StartsAt, "doors_at": p.DoorsAt, "max_per_buyer": p.MaxPerBuyer,
+			"single_seats": p.SingleSeats,
 		})
 		if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && pgErr.ConstraintName == "events_once" {
 			return fault.New(fault.Conflict, "another event in this venue has this name and start")

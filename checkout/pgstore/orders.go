@@ -47,7 +47,7 @@ func (e *notClaimed) Error() string { return fmt.Sprintf("not claimed: %v", e.or
 
 func (s *Store) createOrder(ctx context.Context, tx pgx.Tx, n checkout.NewOrder) (checkout.Order, error) {
 	args := pgx.NamedArgs{
-		"order": n.ID, "event": n.Event, "visitor": n.Visitor, "hold": n.Hold, "ordinals": n.Ordinals,
+		"order": n.ID, "event": n.Event, "visitor": n.Visitor, "hold": n.Hold, "ordinals": n.Ordinals, "fence": n.Fence,
 		"currency": n.Currency, "name": n.Buyer.Name, "email": n.Buyer.Email, "within": n.PayWithin,
 	}
 	user, err := uuid.NewV7()
@@ -105,14 +105,19 @@ func (s *Store) createOrder(ctx context.Context, tx pgx.Tx, n checkout.NewOrder)
 
 	// The claim. One conditional statement decides who gets a ticket; the rows
 	// are locked in ordinal order, so that overlapping claims cannot deadlock.
+	// A ticket that a newer hold has claimed before is not had by an older one,
+	// whatever became of that claim: its hold is one that Redis has lost.
 	rows, err := tx.Query(ctx, `
 		with free as (
 			select id from tickets
 			where event_id = @event and ordinal = any(@ordinals)
 			and (status = 'available' or (status = 'reserved' and reserved_until < now()))
+			and fence <= @fence
+			and (channel_id is null or exists (
+				select from channel_members m where m.channel_id = tickets.channel_id and m.visitor = @visitor))
 			order by ordinal for update)
 		update tickets t
-		set status = 'reserved', user_id = @user, order_id = @order, reserved_until = now() + @within + interval '2 minutes'
+		set status = 'reserved', fence = @fence, user_id = @user, order_id = @order, reserved_until = now() + @within + interval '2 minutes'
 		from free where t.id = free.id
 		returning t.ordinal`, args)
 	if err != nil {
@@ -437,36 +442,6 @@ func decodeCursor(cursor string) (at *time.Time, id *string, err error) {
 	}
 	s := u.String()
 	return &t, &s, nil
-}
-
-// Inventory implements checkout.OrderStore.
-func (s *Store) Inventory(ctx context.Context, event string) (status []checkout.TicketState, orders map[int]time.Duration, err error) {
-	err = s.tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		status, orders = nil, make(map[int]time.Duration)
-		rows, err := tx.Query(ctx, `
-			select ordinal, status, coalesce(reserved_until - now(), interval '0') from tickets
-			where event_id = $1 order by ordinal`, event)
-		if err != nil {
-			return err
-		}
-		var ordinal int
-		var state string
-		var left time.Duration
-		_, err = pgx.ForEachRow(rows, []any{&ordinal, &state, &left}, func() error {
-			to := checkout.Available
-			switch {
-			case state == "purchased":
-				to = checkout.Sold
-			case state == "reserved" && left > 0:
-				to = checkout.Held
-				orders[ordinal] = left
-			}
-			status = append(status, to)
-			return nil
-		})
-		return err
-	})
-	return status, orders, err
 }
 
 func without(all, some []int) []int {

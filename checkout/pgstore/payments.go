@@ -18,8 +18,6 @@ const (
 	// attemptLease is how long a request may work on its attempt to pay before
 	// a repeated key may take it over.
 	attemptLease = 45 * time.Second
-	// payGrace is how long a claim outlives the start of an attempt at least.
-	payGrace = 10 * time.Minute
 	// mostAttempts bounds the attempts to pay one order, so that nobody tries
 	// out stolen cards on it.
 	mostAttempts = 20
@@ -92,7 +90,7 @@ func (s *Store) BeginPayment(ctx context.Context, k checkout.Key, order, method,
 		}
 		_, err = tx.Exec(ctx, `
 			update tickets set reserved_until = greatest(reserved_until, now() + $2::interval)
-			where order_id = $1 and status = 'reserved'`, order, payGrace)
+			where order_id = $1 and status = 'reserved'`, order, checkout.PayGrace)
 		if err != nil {
 			return err
 		}

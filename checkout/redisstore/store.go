@@ -4,6 +4,7 @@ package redisstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -11,130 +12,208 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"onsale/catalog"
 	"onsale/checkout"
 	"onsale/internal/fault"
+	"onsale/internal/gather"
 	"onsale/lua"
 )
 
 const (
 	callTimeout = 2 * time.Second
+	loadTimeout = 5 * time.Second
 	sweepBatch  = 200
+	lanes       = 2  // of calls on their way at the same time: fewer are fuller
+	mostCalls   = 64 // that travel together
 )
 
 // Store is a checkout.HoldStore.
 type Store struct {
-	rdb redis.UniversalClient
+	rdb   redis.UniversalClient
+	calls *gather.Gatherer[lua.HoldCall, lua.HoldReply]
 }
 
 var _ checkout.HoldStore = (*Store)(nil)
 
 // New returns a store. It does no I/O.
-func New(rdb redis.UniversalClient) *Store { return &Store{rdb: rdb} }
+func New(rdb redis.UniversalClient) *Store {
+	s := &Store{rdb: rdb}
+	s.calls = &gather.Gatherer[lua.HoldCall, lua.HoldReply]{Most: mostCalls, Lanes: lanes, Enough: 1, Carry: s.carry}
+	return s
+}
 
 func down(err error) error { return fault.Down(err, "the seat store") }
 
-// Hold implements checkout.HoldStore.
-func (s *Store) Hold(ctx context.Context, r checkout.HoldRequest, ttl time.Duration, limit int) (checkout.HeldTickets, error) {
+// carry sends calls in one pipeline.
+func (s *Store) carry(ctx context.Context, calls []lua.HoldCall) []gather.Outcome[lua.HoldReply] {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	in := lua.HoldInput{Event: r.Event, Visitor: r.Visitor, ID: r.ID, TTL: ttl, Limit: limit, Ordinals: r.Ordinals}
-	if r.Best != nil {
-		in.Best = &lua.Best{Quantity: r.Best.Quantity, Tier: r.Best.Tier, Accessible: r.Best.Accessible}
+	out := make([]gather.Outcome[lua.HoldReply], len(calls))
+	if len(calls) == 1 {
+		out[0].Reply, out[0].Err = calls[0].Run(ctx, s.rdb)
+		return out
 	}
-	reply, err := lua.Hold(ctx, s.rdb, in)
+	queued := make([]*redis.Cmd, len(calls))
+	_, _ = s.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error { // each command has its own error
+		for i, c := range calls {
+			queued[i] = c.Queue(ctx, pipe)
+		}
+		return nil
+	})
+	for i, c := range calls {
+		out[i].Reply, out[i].Err = c.Read(ctx, s.rdb, queued[i])
+	}
+	return out
+}
+
+// call runs one script about a hold.
+func (s *Store) call(ctx context.Context, hold string, c lua.HoldCall, rules checkout.HoldRules) (checkout.HeldTickets, error) {
+	r, err := s.calls.Do(ctx, c)
 	if err != nil {
 		return checkout.HeldTickets{}, down(err)
 	}
-	switch reply.Code {
-	case lua.HoldTaken:
-		return checkout.HeldTickets{}, checkout.Taken(reply.Ordinals)
-	case lua.HoldNoInventory:
-		return checkout.HeldTickets{}, checkout.ErrNoInventory
-	case lua.HoldOverLimit:
-		return checkout.HeldTickets{}, fault.New(fault.LimitReached,
-			"one buyer may have at most %d tickets of this event; you have %d already", limit, reply.Left).
-			With("limit", limit).With("had", reply.Left)
-	case lua.HoldNoRun:
-		if reply.Left > 0 {
-			return checkout.HeldTickets{}, fault.New(fault.SoldOut,
-				"%d tickets are left, but none %s next to each other", reply.Left, together(in.Best.Quantity)).With("left", reply.Left)
-		}
-		return checkout.HeldTickets{}, fault.New(fault.SoldOut, "no such tickets are left").With("left", 0)
-	}
-	return held(r.ID, reply)
+	return held(hold, r, rules)
 }
 
-func together(n int) string {
-	if n == 2 {
-		return "two"
+// Hold implements checkout.HoldStore.
+func (s *Store) Hold(ctx context.Context, event, visitor, id string, w checkout.Wanted, ttl time.Duration, rules checkout.HoldRules) (checkout.HeldTickets, error) {
+	in := lua.HoldInput{
+		Event: event, Visitor: visitor, ID: id, TTL: ttl, Limit: rules.Limit, Singles: singles(rules), Ordinals: w.Ordinals,
 	}
-	return strconv.Itoa(n)
+	for _, a := range w.Areas {
+		in.Areas = append(in.Areas, lua.Quantity{N: a.Quantity, Channel: a.Channel, Where: stretches(a.Where)})
+	}
+	if b := w.Best; b != nil {
+		in.Best = &lua.Best{
+			N: b.Quantity, Channel: b.Channel, Accessible: b.Accessible, Split: b.Split,
+			Where: stretches(b.Where), Accessibly: stretches(b.Accessibly),
+		}
+	}
+	h, err := s.call(ctx, id, lua.HoldTickets(in), rules)
+	if w.Best != nil && fault.Is(err, fault.SoldOut) {
+		err = noBest(err, w.Best)
+	}
+	return h, err
+}
+
+func singles(rules checkout.HoldRules) string {
+	if rules.Singles == "" {
+		return string(catalog.AvoidSingles)
+	}
+	return string(rules.Singles)
+}
+
+// noBest says why the best available tickets could not be had.
+func noBest(err error, b *checkout.WantedBest) error {
+	f, ok := errors.AsType[*fault.Error](err)
+	left, _ := f.Members["left"].(int)
+	if !ok || left == 0 || f.Members["area"] != nil {
+		return err
+	}
+	number := strconv.Itoa(left)
+	if left >= lua.MostLeft {
+		number += " or more"
+	}
+	detail := number + " such tickets are left, but none "
+	switch {
+	case b.Split:
+		detail = number + " such tickets are left, which are fewer than you ask for"
+	case b.Accessible > 0:
+		detail = number + " accessible seats are left, but none with enough free seats beside it"
+	case b.Quantity == 2:
+		detail += "two next to each other"
+	default:
+		detail += strconv.Itoa(b.Quantity) + " next to each other"
+	}
+	return fault.New(fault.SoldOut, "%s", detail).With("left", left)
+}
+
+func stretches(from []checkout.Stretch) []lua.Stretch {
+	to := make([]lua.Stretch, len(from))
+	for i, s := range from {
+		to[i] = lua.Stretch(s)
+	}
+	return to
+}
+
+// Change implements checkout.HoldStore.
+func (s *Store) Change(ctx context.Context, c checkout.HoldChange, rules checkout.HoldRules) (checkout.HeldTickets, error) {
+	return s.call(ctx, c.Hold, lua.EditHold(c.Event, c.Visitor, c.Hold, rules.Limit, singles(rules), c.Add, c.Drop), rules)
 }
 
 // Get implements checkout.HoldStore.
 func (s *Store) Get(ctx context.Context, event, visitor, hold string) (checkout.HeldTickets, error) {
-	return s.change(ctx, event, visitor, hold, lua.GetHold, 0, 0)
+	return s.keep(ctx, event, visitor, hold, lua.GetHold, 0, 0)
 }
 
 // Extend implements checkout.HoldStore.
 func (s *Store) Extend(ctx context.Context, event, visitor, hold string, ttl time.Duration, most int) (checkout.HeldTickets, error) {
-	return s.change(ctx, event, visitor, hold, lua.ExtendHold, ttl, most)
+	return s.keep(ctx, event, visitor, hold, lua.ExtendHold, ttl, most)
 }
 
 // Pin implements checkout.HoldStore.
 func (s *Store) Pin(ctx context.Context, event, visitor, hold string, ttl time.Duration) (checkout.HeldTickets, error) {
-	return s.change(ctx, event, visitor, hold, lua.PinHold, ttl, 0)
+	return s.keep(ctx, event, visitor, hold, lua.PinHold, ttl, 0)
 }
 
 // Unpin implements checkout.HoldStore.
 func (s *Store) Unpin(ctx context.Context, event, visitor, hold string, ttl time.Duration) error {
-	_, err := s.change(ctx, event, visitor, hold, lua.UnpinHold, ttl, 0)
+	_, err := s.keep(ctx, event, visitor, hold, lua.UnpinHold, ttl, 0)
 	return err
 }
 
-func (s *Store) change(ctx context.Context, event, visitor, hold string, verb lua.HoldVerb, ttl time.Duration, most int) (checkout.HeldTickets, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	reply, err := lua.ChangeHold(ctx, s.rdb, event, visitor, hold, verb, ttl, most)
-	if err != nil {
-		return checkout.HeldTickets{}, down(err)
-	}
-	return held(hold, reply)
+func (s *Store) keep(ctx context.Context, event, visitor, hold string, verb lua.HoldVerb, ttl time.Duration, most int) (checkout.HeldTickets, error) {
+	return s.call(ctx, hold, lua.KeepHold(event, visitor, hold, verb, ttl, most), checkout.HoldRules{})
 }
 
 // Release implements checkout.HoldStore.
 func (s *Store) Release(ctx context.Context, event, visitor, hold string) error {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	_, code, err := lua.ReleaseHold(ctx, s.rdb, event, visitor, hold)
-	if err != nil {
-		return down(err)
-	}
-	if code != lua.HoldMade {
-		_, err = held(hold, lua.HoldReply{Code: code})
-	}
+	_, err := s.call(ctx, hold, lua.ReleaseHold(event, visitor, hold), checkout.HoldRules{})
 	return err
 }
 
 // held translates a script's reply.
-func held(id string, r lua.HoldReply) (checkout.HeldTickets, error) {
-	switch r.Code {
-	case lua.HoldMade:
+func held(id string, r lua.HoldReply, rules checkout.HoldRules) (checkout.HeldTickets, error) {
+	if r.Code == lua.HoldOK {
 		return checkout.HeldTickets{
 			ID: id, Ordinals: r.Ordinals, Expires: r.Expires, Extensions: r.Extensions, Pinned: r.Pinned, Fence: r.Fence,
 		}, nil
-	case lua.HoldNoLease:
-		return checkout.HeldTickets{}, fault.New(fault.PassLapsed, "your time in the shop is over; join the queue again")
-	case lua.HoldGone:
-		return checkout.HeldTickets{}, fault.New(fault.HoldLapsed, "the hold has lapsed or was released; choose tickets again")
-	case lua.HoldForeign, lua.HoldForeignID:
-		return checkout.HeldTickets{}, fault.New(fault.Forbidden, "the hold is somebody else's")
-	case lua.HoldNoExtension:
-		return checkout.HeldTickets{}, fault.New(fault.Conflict, "the hold cannot be extended further")
-	case lua.HoldPinned:
-		return checkout.HeldTickets{}, fault.New(fault.Conflict, "an order has the hold; cancel the order instead")
 	}
-	return checkout.HeldTickets{}, fmt.Errorf("redisstore: unexpected code %d", r.Code)
+	return checkout.HeldTickets{}, refusal(r, rules)
+}
+
+func refusal(r lua.HoldReply, rules checkout.HoldRules) error {
+	switch r.Code {
+	case lua.HoldNoLease:
+		return fault.New(fault.PassLapsed, "your time in the shop is over; join the queue again")
+	case lua.HoldOverLimit:
+		return fault.New(fault.LimitReached,
+			"one buyer may have at most %d tickets of this event; you have %d already", rules.Limit, r.Left).
+			With("limit", rules.Limit).With("had", r.Left)
+	case lua.HoldTaken:
+		return checkout.Taken(r.Ordinals)
+	case lua.HoldSingles:
+		return checkout.Singles(r.Ordinals)
+	case lua.HoldNoRun:
+		return fault.New(fault.SoldOut, "no such tickets are left").With("left", r.Left)
+	case lua.HoldAreaFull:
+		return fault.New(fault.SoldOut, "areas[%d]: only %d of these tickets are left", r.Area, r.Left).
+			With("area", r.Area).With("left", r.Left)
+	case lua.HoldNoInventory:
+		return checkout.ErrNoInventory
+	case lua.HoldGone:
+		return fault.New(fault.HoldLapsed, "the hold has lapsed or was released; choose tickets again")
+	case lua.HoldForeign:
+		return fault.New(fault.Forbidden, "the hold is somebody else's")
+	case lua.HoldNoExtension:
+		return fault.New(fault.Conflict, "the hold cannot be extended further")
+	case lua.HoldPinned:
+		return fault.New(fault.Conflict, "an order has the hold; cancel the order instead")
+	case lua.HoldEmpty:
+		return fault.New(fault.Conflict, "nothing would be left in the hold; release it instead")
+	default:
+		return fmt.Errorf("redisstore: unexpected code %d", r.Code)
+	}
 }
 
 // OfVisitor implements checkout.HoldStore.
@@ -162,8 +241,12 @@ func (s *Store) OfVisitor(ctx context.Context, event, visitor string) ([]checkou
 func (s *Store) Settle(ctx context.Context, t checkout.Settlement) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	to := t.To
+	if to == checkout.Blocked {
+		to = checkout.Available
+	}
 	_, _, err := lua.Settle(ctx, s.rdb, lua.SettleInput{
-		Event: t.Event, To: byte(t.To), Hold: t.Hold, Visitor: t.Visitor, Bought: t.Bought, LockTTL: t.For, Ordinals: t.Ordinals,
+		Event: t.Event, To: byte(to), Hold: t.Hold, Visitor: t.Visitor, Bought: t.Bought, LockTTL: t.For, Ordinals: t.Ordinals,
 	})
 	if err != nil {
 		return down(err)
@@ -187,33 +270,146 @@ func (s *Store) Sweep(ctx context.Context, event string) (freed int, next time.D
 	}
 }
 
-// Snapshot implements checkout.HoldStore.
-func (s *Store) Snapshot(ctx context.Context, event string) (status []byte, seq int64, err error) {
+// Allot implements checkout.HoldStore.
+func (s *Store) Allot(ctx context.Context, event string, channel int, evenTaken bool, ordinals []int) ([]int, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	both, err := s.rdb.MGet(ctx, lua.StatusKey(event), lua.SeqKey(event)).Result()
+	done, ok, err := lua.Allot(ctx, s.rdb, event, channel, evenTaken, ordinals)
+	switch {
+	case err != nil:
+		return nil, down(err)
+	case !ok:
+		return nil, checkout.ErrNoInventory
+	}
+	return done, nil
+}
+
+// Enter implements checkout.HoldStore.
+func (s *Store) Enter(ctx context.Context, event, visitor string, channels []int) error {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if err := s.rdb.HSet(ctx, lua.AccessKey(event), visitor, channelBytes(channels)).Err(); err != nil {
+		return down(err)
+	}
+	return nil
+}
+
+func channelBytes(channels []int) string {
+	b := make([]byte, len(channels))
+	for i, c := range channels {
+		b[i] = lua.ChannelByte(c)
+	}
+	return string(b)
+}
+
+// Stock implements checkout.HoldStore.
+func (s *Store) Stock(ctx context.Context, event string) (checkout.Stock, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var there *redis.IntCmd
+	var seq *redis.StringCmd
+	var count *redis.MapStringStringCmd
+	_, err := s.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		there = p.Exists(ctx, lua.StatusKey(event), lua.ShapeKey(event), lua.TiersKey(event))
+		seq = p.Get(ctx, lua.SeqKey(event))
+		count = p.HGetAll(ctx, lua.CountKey(event))
+		return nil
+	})
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return checkout.Stock{}, down(err)
+	}
+	if there.Val() < 3 {
+		return checkout.Stock{}, checkout.ErrNoInventory
+	}
+	return stockOf(seq.Val(), count.Val())
+}
+
+// Snapshot implements checkout.HoldStore.
+func (s *Store) Snapshot(ctx context.Context, event string) (checkout.Snapshot, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	var all *redis.SliceCmd
+	var count *redis.MapStringStringCmd
+	_, err := s.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		all = p.MGet(ctx, lua.StatusKey(event), lua.SeqKey(event), lua.AllotKey(event))
+		count = p.HGetAll(ctx, lua.CountKey(event))
+		return nil
+	})
 	if err != nil {
-		return nil, 0, down(err)
+		return checkout.Snapshot{}, down(err)
 	}
-	bytes, ok := both[0].(string)
-	if !ok {
-		return nil, 0, checkout.ErrNoInventory
+	status, ok := all.Val()[0].(string)
+	seq, numbered := all.Val()[1].(string)
+	if !ok || !numbered {
+		return checkout.Snapshot{}, checkout.ErrNoInventory
 	}
-	number, ok := both[1].(string)
-	if !ok {
-		return nil, 0, checkout.ErrNoInventory
+	snap := checkout.Snapshot{Status: []byte(status)}
+	if snap.Stock, err = stockOf(seq, count.Val()); err != nil {
+		return checkout.Snapshot{}, err
 	}
-	seq, err = strconv.ParseInt(number, 10, 64)
-	return []byte(bytes), seq, err
+	if allot, ok := all.Val()[2].(string); ok {
+		snap.Channels = []byte(allot)
+		for i, b := range snap.Channels {
+			snap.Channels[i] = b - lua.ChannelByte(0)
+		}
+	}
+	return snap, nil
+}
+
+// stockOf reads the counts kept by the scripts. Without them, or with a field that
+// means nothing, the inventory is no inventory.
+func stockOf(seq string, count map[string]string) (st checkout.Stock, err error) {
+	if st.Seq, err = strconv.ParseInt(seq, 10, 64); err != nil {
+		return st, checkout.ErrNoInventory
+	}
+	if st.Epoch, err = strconv.ParseInt(count[lua.EpochField], 10, 64); err != nil {
+		return st, checkout.ErrNoInventory
+	}
+	for field, value := range count {
+		if field == lua.EpochField {
+			continue
+		}
+		tier, terr := strconv.Atoi(field[1:])
+		n, nerr := strconv.Atoi(value)
+		if terr != nil || nerr != nil || tier < 0 || tier > 255 {
+			return st, checkout.ErrNoInventory
+		}
+		for len(st.Tiers) <= tier {
+			st.Tiers = append(st.Tiers, checkout.Counts{})
+		}
+		st.Add(checkout.TicketState(field[0]), n)
+		st.Tiers[tier].Add(checkout.TicketState(field[0]), n)
+	}
+	return st, nil
 }
 
 // Load implements checkout.HoldStore.
-func (s *Store) Load(ctx context.Context, event string, expected int64, status []byte, runs []checkout.RunInfo, orders map[int]time.Duration) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+func (s *Store) Load(ctx context.Context, event string, expected int64, l checkout.Loading) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
-	in := lua.InventoryInput{Event: event, Status: status, Runs: encodeRuns(runs), Orders: orders}
+	in := lua.InventoryInput{
+		Event: event, Status: make([]byte, len(l.States)), Shape: make([]byte, len(l.Shapes)), Tiers: make([]byte, len(l.Shapes)),
+		Counts: make(map[string]int), Orders: l.Orders, Bought: l.Bought, Access: make(map[string]string),
+	}
 	if expected > 0 {
 		in.Expected = strconv.FormatInt(expected, 10)
+	}
+	for o, state := range l.States {
+		in.Status[o] = byte(state)
+	}
+	for o := range l.Shapes {
+		in.Shape[o], in.Tiers[o] = lua.ShapeByte(flags(&l.Shapes[o])), lua.TierByte(l.Shapes[o].Tier)
+	}
+	for t, counts := range l.Stock.Tiers {
+		for _, state := range checkout.TicketStates {
+			in.Counts[lua.CountField(byte(state), t)] = counts.Of(state)
+		}
+	}
+	for _, c := range l.Channels {
+		in.Allot = append(in.Allot, lua.ChannelByte(int(c)))
+	}
+	for visitor, channels := range l.Members {
+		in.Access[visitor] = channelBytes(channels)
 	}
 	loaded, err := lua.LoadInventory(ctx, s.rdb, in)
 	if err != nil {
@@ -222,19 +418,19 @@ func (s *Store) Load(ctx context.Context, event string, expected int64, status [
 	return loaded, nil
 }
 
-// encodeRuns writes the table that hold.lua searches: "first,count,tier,ga,accessible;".
-func encodeRuns(runs []checkout.RunInfo) string {
-	var b strings.Builder
-	bit := func(v bool) byte {
-		if v {
-			return '1'
+func flags(s *checkout.SeatShape) (f int) {
+	for _, flag := range [...]struct {
+		set bool
+		bit int
+	}{
+		{s.BeginsRow, lua.BeginsRow}, {s.BeginsRun, lua.BeginsRun}, {s.Accessible, lua.Accessible},
+		{s.Companion, lua.Companion}, {s.Area, lua.InArea},
+	} {
+		if flag.set {
+			f |= flag.bit
 		}
-		return '0'
 	}
-	for _, r := range runs {
-		fmt.Fprintf(&b, "%d,%d,%d,%c,%c;", r.First, r.Count, r.Tier, bit(r.GA), bit(r.Accessible))
-	}
-	return b.String()
+	return f
 }
 
 // Locked implements checkout.HoldStore.
@@ -259,6 +455,36 @@ func (s *Store) Locked(ctx context.Context, event string, ordinals []int) ([]boo
 		locked[n] = f.Val() > 0
 	}
 	return locked, nil
+}
+
+// Instances implements checkout.HoldStore. The name is the server's run id.
+func (s *Store) Instances(ctx context.Context, events []string) ([]string, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	names := make([]string, len(events))
+	known := make(map[redis.Cmdable]string)
+	for n, event := range events {
+		var server redis.Cmdable = s.rdb
+		if cluster, ok := s.rdb.(*redis.ClusterClient); ok {
+			master, err := cluster.MasterForKey(ctx, lua.StatusKey(event))
+			if err != nil {
+				return nil, down(err)
+			}
+			server = master
+		}
+		name, ok := known[server]
+		if !ok {
+			info, err := server.Info(ctx, "server").Result()
+			if err != nil {
+				return nil, down(err)
+			}
+			_, rest, _ := strings.Cut(info, "run_id:")
+			name, _, _ = strings.Cut(rest, "\r")
+			known[server] = name
+		}
+		names[n] = name
+	}
+	return names, nil
 }
 
 // Changes implements checkout.HoldStore.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"pgregory.net/rapid"
 
+	"onsale/catalog"
 	"onsale/checkout"
 	"onsale/checkout/redisstore"
 	"onsale/internal/fault"
@@ -42,36 +44,86 @@ func onBoth(t *testing.T, test func(t *testing.T, rdb redis.UniversalClient)) {
 	}
 }
 
-// hall is an event of two rows of eight and a floor of ten, with tickets 0 and
-// 1 for people who need accessible seats.
+// hall is an event of two rows of eight and a floor of ten. Tickets 0 and 1 are
+// accessible seats.
 type hall struct {
 	*redisstore.Store
 	t     testing.TB
 	rdb   redis.UniversalClient
 	event string
+	rows  string
+	rules checkout.HoldRules
 }
 
 const limit = 6
 
-var runs = []checkout.RunInfo{
-	{First: 0, Count: 2, Tier: 0, Accessible: true},
-	{First: 2, Count: 6, Tier: 0},
-	{First: 8, Count: 8, Tier: 1},
-	{First: 16, Count: 10, Tier: 2, GA: true},
+// house describes rows of seats: a row per word, one letter a seat, the tier as a
+// digit, 'a' an accessible seat and 'c' a companion's, both of tier 0, and 'g' a
+// place of an area, of tier 9.
+func house(rows string) []checkout.SeatShape {
+	var all []checkout.SeatShape
+	for row := range strings.FieldsSeq(rows) {
+		for i, letter := range row {
+			s := checkout.SeatShape{BeginsRow: i == 0, BeginsRun: i > 0 && byte(letter) != row[i-1]}
+			switch letter {
+			case 'a':
+				s.Accessible = true
+			case 'c':
+				s.Companion = true
+			case 'g':
+				s.Area, s.Tier = true, 9
+			default:
+				s.Tier = int(letter - '0')
+			}
+			all = append(all, s)
+		}
+	}
+	return all
 }
+
+const hallRows = "aa000000 11111111 gggggggggg"
 
 func newHall(t testing.TB, rdb redis.UniversalClient) *hall {
 	t.Helper()
-	h := &hall{Store: redisstore.New(rdb), t: t, rdb: rdb, event: uuid.NewString()}
-	status := make([]byte, 26)
-	for i := range status {
-		status[i] = byte(checkout.Available)
-	}
-	loaded, err := h.Load(context.Background(), h.event, 0, status, runs, nil)
-	if err != nil || !loaded {
-		t.Fatalf("load: %t, %v", loaded, err)
-	}
+	return hallOf(t, rdb, hallRows)
+}
+
+func hallOf(t testing.TB, rdb redis.UniversalClient, rows string) *hall {
+	t.Helper()
+	h := &hall{Store: redisstore.New(rdb), t: t, rdb: rdb, event: uuid.NewString(), rows: rows, rules: checkout.HoldRules{Limit: limit, Singles: catalog.AllowSingles}}
+	h.load(0, strings.Repeat("A", len(house(rows))), rows, true)
 	return h
+}
+
+// load loads the inventory as the truth says and reports whether it did.
+func (h *hall) load(expected int64, states, rows string, want bool) {
+	h.t.Helper()
+	loaded, err := h.Load(context.Background(), h.event, expected, loading(states, rows))
+	if err != nil || loaded != want {
+		h.t.Fatalf("load: %t, %v", loaded, err)
+	}
+}
+
+// loading is an inventory in these states. Blocked tickets are kept for channel 1.
+func loading(states, rows string) checkout.Loading {
+	l := checkout.Loading{Shapes: house(rows)}
+	for o, state := range []byte(states) {
+		l.States = append(l.States, checkout.TicketState(state))
+		for len(l.Stock.Tiers) <= l.Shapes[o].Tier {
+			l.Stock.Tiers = append(l.Stock.Tiers, checkout.Counts{})
+		}
+		l.Stock.Add(checkout.TicketState(state), 1)
+		l.Stock.Tiers[l.Shapes[o].Tier].Add(checkout.TicketState(state), 1)
+		channel := byte(0)
+		if state == 'X' {
+			channel = 1
+		}
+		l.Channels = append(l.Channels, channel)
+	}
+	if !strings.Contains(states, "X") {
+		l.Channels = nil
+	}
+	return l
 }
 
 func (h *hall) visitor(lease time.Duration) string {
@@ -87,25 +139,59 @@ func (h *hall) visitor(lease time.Duration) string {
 	return v
 }
 
-func (h *hall) pick(visitor string, ttl time.Duration, ordinals ...int) (checkout.HeldTickets, error) {
-	return h.Hold(context.Background(),
-		checkout.HoldRequest{Event: h.event, Visitor: visitor, ID: uuid.NewString(), Ordinals: ordinals}, ttl, limit)
+func (h *hall) want(visitor string, w checkout.Wanted, ttl time.Duration) (checkout.HeldTickets, error) {
+	return h.Hold(context.Background(), h.event, visitor, uuid.NewString(), w, ttl, h.rules)
 }
 
-func (h *hall) best(visitor string, quantity, tier int, accessible bool) (checkout.HeldTickets, error) {
-	return h.Hold(context.Background(), checkout.HoldRequest{
-		Event: h.event, Visitor: visitor, ID: uuid.NewString(),
-		Best: &checkout.BestAvailable{Quantity: quantity, Tier: tier, Accessible: accessible},
-	}, time.Minute, limit)
+func (h *hall) pick(visitor string, ttl time.Duration, ordinals ...int) (checkout.HeldTickets, error) {
+	return h.want(visitor, checkout.Wanted{Ordinals: ordinals}, ttl)
+}
+
+// best asks for the best tickets of a tier, -1 for any.
+func (h *hall) best(visitor string, quantity, tier int, accessible int) (checkout.HeldTickets, error) {
+	return h.want(visitor, checkout.Wanted{Best: h.search(quantity, tier, accessible)}, time.Minute)
+}
+
+func (h *hall) search(quantity, tier, accessible int) *checkout.WantedBest {
+	b := &checkout.WantedBest{Quantity: quantity, Accessible: accessible}
+	for o, s := range house(h.rows) {
+		one := checkout.Stretch{First: o, Last: o, Area: s.Area}
+		switch {
+		case tier >= 0 && s.Tier != tier, s.Companion:
+		case s.Accessible:
+			b.Accessibly = append(b.Accessibly, one)
+		case len(b.Where) > 0 && b.Where[len(b.Where)-1].Last == o-1 && b.Where[len(b.Where)-1].Area == s.Area:
+			b.Where[len(b.Where)-1].Last = o
+		default:
+			b.Where = append(b.Where, one)
+		}
+	}
+	return b
 }
 
 func (h *hall) status() string {
 	h.t.Helper()
-	s, _, err := h.Snapshot(context.Background(), h.event)
+	s, err := h.Snapshot(context.Background(), h.event)
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return string(s)
+	h.checkCounts(s)
+	return string(s.Status)
+}
+
+// checkCounts holds the counts kept by the scripts against the tickets: available,
+// held, sold and blocked are the total, and each is what counting them gives.
+func (h *hall) checkCounts(s checkout.Snapshot) {
+	h.t.Helper()
+	want := loading(string(s.Status), h.rows).Stock
+	got := s.Stock
+	want.Seq, want.Epoch = got.Seq, got.Epoch
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		h.t.Errorf("the scripts count %+v, the tickets are %+v", got, want)
+	}
+	if total := got.Available + got.Held + got.Sold + got.Blocked; total != len(s.Status) {
+		h.t.Errorf("%d tickets are counted, there are %d", total, len(s.Status))
+	}
 }
 
 func (h *hall) wantStatus(want string) {
@@ -160,17 +246,19 @@ func TestHoldIsIdempotent(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		h := newHall(t, rdb)
 		v, other := h.visitor(time.Minute), h.visitor(time.Minute)
-		r := checkout.HoldRequest{Event: h.event, Visitor: v, ID: uuid.NewString(), Ordinals: []int{2, 3}}
-		first, err := h.Hold(context.Background(), r, time.Minute, limit)
+		id := uuid.NewString()
+		hold := func(visitor string) (checkout.HeldTickets, error) {
+			return h.Hold(context.Background(), h.event, visitor, id, checkout.Wanted{Ordinals: []int{2, 3}}, time.Minute, h.rules)
+		}
+		first, err := hold(v)
 		if err != nil {
 			t.Fatal(err)
 		}
-		again, err := h.Hold(context.Background(), r, time.Minute, limit)
+		again, err := hold(v)
 		if err != nil || again.Fence != first.Fence || !again.Expires.Equal(first.Expires) {
 			t.Errorf("again: %+v, %v; want %+v", again, err, first)
 		}
-		r.Visitor = other
-		_, err = h.Hold(context.Background(), r, time.Minute, limit)
+		_, err = hold(other)
 		wantCode(t, "another visitor with the same id", err, fault.Forbidden)
 	})
 }
@@ -203,22 +291,21 @@ func TestBestAvailable(t *testing.T) {
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		h := newHall(t, rdb)
 		for _, tc := range []struct {
-			what           string
-			quantity, tier int
-			accessible     bool
-			want           []int
-			err            fault.Code
+			what                       string
+			quantity, tier, accessible int
+			want                       []int
+			err                        fault.Code
 		}{
-			{"the first three seats of the best row", 3, -1, false, []int{2, 3, 4}, ""},
-			{"two more fit beside them", 2, 0, false, []int{5, 6}, ""},
-			{"one is left there, so two are in the next row", 2, -1, false, []int{8, 9}, ""},
-			{"six do not fit into tier 0", 6, 0, false, nil, fault.SoldOut},
-			{"the last of tier 0", 1, 0, false, []int{7}, ""},
-			{"none of tier 0", 1, 0, false, nil, fault.SoldOut},
-			{"accessible seats only when asked for", 2, -1, true, []int{0, 1}, ""},
-			{"standing", 6, 2, false, []int{16, 17, 18, 19, 20, 21}, ""},
-			{"standing needs no neighbours", 4, 2, false, []int{22, 23, 24, 25}, ""},
-			{"no standing left", 1, 2, false, nil, fault.SoldOut},
+			{"the first three seats of the best row", 3, -1, 0, []int{2, 3, 4}, ""},
+			{"two more fit beside them", 2, 0, 0, []int{5, 6}, ""},
+			{"one is left there, so two are in the next row", 2, -1, 0, []int{8, 9}, ""},
+			{"six do not fit into tier 0", 6, 0, 0, nil, fault.SoldOut},
+			{"the last of tier 0", 1, 0, 0, []int{7}, ""},
+			{"none of tier 0", 1, 0, 0, nil, fault.SoldOut},
+			{"accessible seats only when asked for", 2, -1, 2, []int{0, 1}, ""},
+			{"standing", 6, 9, 0, []int{16, 17, 18, 19, 20, 21}, ""},
+			{"standing needs no neighbours", 4, 9, 0, []int{22, 23, 24, 25}, ""},
+			{"no standing left", 1, 9, 0, nil, fault.SoldOut},
 		} {
 			held, err := h.best(h.visitor(time.Minute), tc.quantity, tc.tier, tc.accessible)
 			if fault.CodeOf(err) != tc.err || fmt.Sprint(held.Ordinals) != fmt.Sprint(tc.want) {
@@ -243,7 +330,7 @@ func TestHerd(t *testing.T) {
 			v := h.visitor(time.Minute)
 			wg.Go(func() {
 				for tier := range 2 {
-					held, err := h.best(v, 2, tier, false)
+					held, err := h.best(v, 2, tier, 0)
 					if fault.Is(err, fault.SoldOut) {
 						continue
 					}
@@ -408,24 +495,28 @@ func TestLoadKeepsLiveHolds(t *testing.T) {
 		if _, err := h.pick(v, time.Minute, 9); err != nil {
 			t.Fatal(err)
 		}
-		_, before, err := h.Snapshot(ctx, h.event)
+		before, err := h.Snapshot(ctx, h.event)
 		if err != nil {
 			t.Fatal(err)
 		}
-		truth := []byte("SAAAAAAAAAAAAAAAAAAAAAAAHA")
-		loaded, err := h.Load(ctx, h.event, before-1, truth, runs, nil)
+		l := loading("SAAAAAAAAAAAAAAAAAAAAAAAHA", h.rows)
+		loaded, err := h.Load(ctx, h.event, before.Stock.Seq-1, l)
 		if err != nil || loaded {
 			t.Errorf("a load on old knowledge: %t, %v", loaded, err)
 		}
-		loaded, err = h.Load(ctx, h.event, before, truth, runs, map[int]time.Duration{24: time.Minute})
+		l.Orders = map[int]time.Duration{24: time.Minute}
+		l.Bought = map[string]int{v: limit - 1}
+		loaded, err = h.Load(ctx, h.event, before.Stock.Seq, l)
 		if err != nil || !loaded {
 			t.Errorf("load: %t, %v", loaded, err)
 		}
 		h.wantStatus("SAAAAAAAAHAAAAAAAAAAAAAAHA")
-		_, after, err := h.Snapshot(ctx, h.event)
-		if err != nil || after <= before {
-			t.Errorf("the sequence went from %d to %d, %v", before, after, err)
+		after, err := h.Stock(ctx, h.event)
+		if err != nil || after.Seq <= before.Stock.Seq || after.Epoch <= before.Stock.Epoch {
+			t.Errorf("the sequence went from %d to %d, the epoch from %d to %d, %v", before.Stock.Seq, after.Seq, before.Stock.Epoch, after.Epoch, err)
 		}
+		_, err = h.pick(v, time.Minute, 10)
+		wantCode(t, "more than what was bought before allows", err, fault.LimitReached)
 		_, err = h.pick(h.visitor(time.Minute), time.Minute, 24)
 		wantCode(t, "a ticket of an open order", err, fault.TicketsTaken)
 	})

@@ -328,7 +328,7 @@ func (a *App) heartbeat(ctx context.Context) error {
 // reportStock tells a room what its shop has left. What fails is said again with
 // the next beat, a second later.
 func (a *App) reportStock(ctx context.Context, event string) {
-	v, err := a.inventory.View(ctx, event)
+	stock, err := a.inventory.Stock(ctx, event)
 	if err != nil {
 		return
 	}
@@ -336,7 +336,8 @@ func (a *App) reportStock(ctx context.Context, event string) {
 	if e, err := a.catalog.Event(ctx, event); err == nil {
 		perBuyer = e.MaxPerBuyer
 	}
-	_ = a.rooms.ShopOK(ctx, event, v.Stock.Available, v.Stock.Held, perBuyer)
+	available := stock.Available + a.inventory.Kept(ctx, event)
+	_ = a.rooms.ShopOK(ctx, event, available, stock.Held, perBuyer)
 }
 
 // runJobs works off the durable jobs, and waits for Postgres where it must.

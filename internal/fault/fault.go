@@ -35,7 +35,8 @@ const (
 	HandoverInvalid    Code = "handover-invalid"   // unknown, used or lapsed
 	SignInRequired     Code = "sign-in-required"   // a user token is needed
 	TooMany            Code = "too-many-requests"  // a limit per address or visitor; RetryAfter is set
-	TicketsTaken       Code = "tickets-taken"      // members taken, taken_ordinals
+	TicketsTaken       Code = "tickets-taken"      // members taken, taken_ordinals, alternatives
+	SingleSeats        Code = "single-seats"       // members singles, singles_ordinals: seats that would be left alone
 	LimitReached       Code = "limit-reached"      // more tickets than one buyer may have
 	SoldOut            Code = "sold-out"           // no such tickets are left
 	HoldLapsed         Code = "hold-lapsed"        // the hold ran out or was released

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"onsale/internal/fault"
+	"onsale/internal/gather"
 	"onsale/lua"
 	"onsale/waitroom"
 )
@@ -31,8 +32,8 @@ type Options struct {
 type Store struct {
 	rdb   redis.UniversalClient
 	o     Options
-	calls *gatherer[lua.RoomCall, lua.RoomReply]
-	joins *gatherer[join, lua.RoomReply]
+	calls *gather.Gatherer[lua.RoomCall, lua.RoomReply]
+	joins *gather.Gatherer[join, lua.RoomReply]
 }
 
 var _ waitroom.Store = (*Store)(nil)
@@ -64,18 +65,18 @@ func (s *Store) WithOptions(o Options) *Store {
 		o.AwayAfter = time.Minute
 	}
 	n := &Store{rdb: s.rdb, o: o}
-	n.calls = &gatherer[lua.RoomCall, lua.RoomReply]{most: mostCalls, lanes: lanes, enough: 1, carry: n.carry}
-	n.joins = &gatherer[join, lua.RoomReply]{most: mostCalls, lanes: lanes, enough: fullJoins, carry: n.carryJoins}
+	n.calls = &gather.Gatherer[lua.RoomCall, lua.RoomReply]{Most: mostCalls, Lanes: lanes, Enough: 1, Carry: n.carry}
+	n.joins = &gather.Gatherer[join, lua.RoomReply]{Most: mostCalls, Lanes: lanes, Enough: fullJoins, Carry: n.carryJoins}
 	return n
 }
 
 // carry sends calls in one pipeline.
-func (s *Store) carry(ctx context.Context, calls []lua.RoomCall) []outcome[lua.RoomReply] {
+func (s *Store) carry(ctx context.Context, calls []lua.RoomCall) []gather.Outcome[lua.RoomReply] {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	out := make([]outcome[lua.RoomReply], len(calls))
+	out := make([]gather.Outcome[lua.RoomReply], len(calls))
 	if len(calls) == 1 {
-		out[0].reply, out[0].err = calls[0].Run(ctx, s.rdb)
+		out[0].Reply, out[0].Err = calls[0].Run(ctx, s.rdb)
 		return out
 	}
 	queued := make([]*redis.Cmd, len(calls))
@@ -86,7 +87,7 @@ func (s *Store) carry(ctx context.Context, calls []lua.RoomCall) []outcome[lua.R
 		return nil
 	})
 	for i, c := range calls {
-		out[i].reply, out[i].err = c.Read(ctx, s.rdb, queued[i])
+		out[i].Reply, out[i].Err = c.Read(ctx, s.rdb, queued[i])
 	}
 	return out
 }
@@ -100,13 +101,13 @@ type join struct {
 }
 
 // carryJoins runs one script for the joins of each room.
-func (s *Store) carryJoins(ctx context.Context, all []join) []outcome[lua.RoomReply] {
+func (s *Store) carryJoins(ctx context.Context, all []join) []gather.Outcome[lua.RoomReply] {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	out := make([]outcome[lua.RoomReply], len(all))
+	out := make([]gather.Outcome[lua.RoomReply], len(all))
 	done := 0
 	for first := 0; done < len(all); first++ {
-		if out[first].reply.Code != 0 || out[first].err != nil {
+		if out[first].Reply.Code != 0 || out[first].Err != nil {
 			continue // with an earlier one of its room
 		}
 		var inputs []lua.RoomJoinInput
@@ -118,9 +119,9 @@ func (s *Store) carryJoins(ctx context.Context, all []join) []outcome[lua.RoomRe
 		}
 		replies, err := lua.RoomJoin(ctx, s.rdb, all[first].event, all[first].limits, 1+rand.Int32N(1<<31-3), inputs)
 		for n, i := range at {
-			out[i].err = err
+			out[i].Err = err
 			if err == nil {
-				out[i].reply = replies[n]
+				out[i].Reply = replies[n]
 			}
 		}
 		done += len(at)

@@ -94,7 +94,7 @@ func (s *Store) Join(ctx context.Context, event string, j waitroom.Join) (waitro
 		in.Receipt, in.ReceiptEpoch, in.ReceiptIndex = lua.Score(int(lane), j.Place), j.Epoch, j.Index
 		in.Claimed, in.Lease = ms(j.Claimed), ms(j.Lease)
 	}
-	r, err := s.joins.do(ctx, join{event, lua.RoomLimits{PerAddress: j.PerAddress, Suspect: j.Suspicious}, in})
+	r, err := s.joins.Do(ctx, join{event, lua.RoomLimits{PerAddress: j.PerAddress, Suspect: j.Suspicious}, in})
 	v, err := answer(ctx, event, j.Visitor, r, err)
 	if err != nil {
 		return v, 0, err
@@ -110,7 +110,7 @@ func (s *Store) Join(ctx context.Context, event string, j waitroom.Join) (waitro
 
 // Visitor implements waitroom.Store.
 func (s *Store) Visitor(ctx context.Context, event, id string, present bool) (waitroom.Visitor, error) {
-	r, err := s.calls.do(ctx, lua.RoomMe(event, id, present))
+	r, err := s.calls.Do(ctx, lua.RoomMe(event, id, present))
 	v, err := answer(ctx, event, id, r, err)
 	v.Gone = at(r.Extra)
 	return v, err
@@ -196,6 +196,6 @@ func (s *Store) FinishSoon(ctx context.Context, event, id string, grace time.Dur
 }
 
 func (s *Store) about(ctx context.Context, event, id string, call lua.RoomCall) (waitroom.Visitor, error) {
-	r, err := s.calls.do(ctx, call)
+	r, err := s.calls.Do(ctx, call)
 	return answer(ctx, event, id, r, err)
 }

@@ -1,30 +1,33 @@
-package redisstore
+// Package gather sends calls that come at the same time together: at a rush most
+// of the cost of a call is the round trip.
+package gather
 
 import (
 	"context"
 	"sync"
 )
 
-// gatherer sends the calls of visitors who come at the same time together: at a
-// rush most of the cost of a call is the round trip. A call that comes alone is
-// sent at once. There is no goroutine of its own: those whose calls find a free
-// lane carry the calls of all who come while they are on their way, and the next
-// of these takes over.
-type gatherer[C, R any] struct {
-	most   int // calls that travel together
-	lanes  int // how many may be on their way at the same time
-	enough int // calls that wait before another lane than the first is taken
-	carry  func(ctx context.Context, calls []C) []outcome[R]
+// Gatherer carries calls. A call that comes alone is sent at once. There is no
+// goroutine of its own: those whose calls find a free lane carry the calls of all
+// who come while they are on their way, and the next of these takes over. The zero
+// Gatherer is not ready: all of its exported fields have to be set.
+type Gatherer[C, R any] struct {
+	Most   int // calls that travel together
+	Lanes  int // how many may be on their way at the same time
+	Enough int // calls that wait before another lane than the first is taken
+	// Carry sends calls and returns what came of each, in order. It puts a deadline
+	// on what it is given.
+	Carry func(ctx context.Context, calls []C) []Outcome[R]
 
 	mu      sync.Mutex
 	busy    int // lanes
 	waiting []*gathered[C, R]
 }
 
-// outcome is what came of one call.
-type outcome[R any] struct {
-	reply R
-	err   error
+// Outcome is what came of one call.
+type Outcome[R any] struct {
+	Reply R
+	Err   error
 }
 
 // gathered is one call. Its caller waits for turn, which says that either the
@@ -33,23 +36,22 @@ type gathered[C, R any] struct {
 	call C
 	turn chan struct{}
 	done bool
-	outcome[R]
+	Outcome[R]
 }
 
-// do has a call carried, alone or with others. carry puts a deadline on what it
-// is given.
-func (p *gatherer[C, R]) do(ctx context.Context, call C) (R, error) {
+// Do has a call carried, alone or with others.
+func (p *Gatherer[C, R]) Do(ctx context.Context, call C) (R, error) {
 	p.mu.Lock()
 	if p.busy == 0 { // and so nobody waits
 		p.busy++
 		p.mu.Unlock()
 		defer p.next()
-		o := p.carry(ctx, []C{call})[0]
-		return o.reply, o.err
+		o := p.Carry(ctx, []C{call})[0]
+		return o.Reply, o.Err
 	}
 	g := &gathered[C, R]{call: call, turn: make(chan struct{}, 1)}
 	p.waiting = append(p.waiting, g)
-	if p.busy < p.lanes && len(p.waiting) >= p.enough {
+	if p.busy < p.Lanes && len(p.waiting) >= p.Enough {
 		p.busy++
 		p.pass()
 	}
@@ -69,14 +71,14 @@ func (p *gatherer[C, R]) do(ctx context.Context, call C) (R, error) {
 	if !g.done {
 		p.carryAll(ctx, g)
 	}
-	return g.reply, g.err
+	return g.Reply, g.Err
 }
 
 // next hands a lane to the first who waits, or gives it up.
-func (p *gatherer[C, R]) next() {
+func (p *Gatherer[C, R]) next() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if len(p.waiting) == 0 || p.busy > 1 && len(p.waiting) < p.enough {
+	if len(p.waiting) == 0 || p.busy > 1 && len(p.waiting) < p.Enough {
 		p.busy--
 		return
 	}
@@ -84,13 +86,13 @@ func (p *gatherer[C, R]) next() {
 }
 
 // pass gives a lane to the first who waits. p.mu is held.
-func (p *gatherer[C, R]) pass() {
+func (p *Gatherer[C, R]) pass() {
 	p.waiting[0].turn <- struct{}{}
 	p.waiting = p.waiting[1:]
 }
 
 // forget takes a call back that nobody carries yet.
-func (p *gatherer[C, R]) forget(g *gathered[C, R]) bool {
+func (p *Gatherer[C, R]) forget(g *gathered[C, R]) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i, other := range p.waiting {
@@ -103,9 +105,9 @@ func (p *gatherer[C, R]) forget(g *gathered[C, R]) bool {
 }
 
 // carryAll carries g and those who wait.
-func (p *gatherer[C, R]) carryAll(ctx context.Context, g *gathered[C, R]) {
+func (p *Gatherer[C, R]) carryAll(ctx context.Context, g *gathered[C, R]) {
 	p.mu.Lock()
-	n := min(len(p.waiting), p.most-1)
+	n := min(len(p.waiting), p.Most-1)
 	all := append([]*gathered[C, R]{g}, p.waiting[:n]...)
 	p.waiting = p.waiting[n:]
 	p.mu.Unlock()
@@ -116,9 +118,9 @@ func (p *gatherer[C, R]) carryAll(ctx context.Context, g *gathered[C, R]) {
 		calls[i] = one.call
 	}
 	// One caller's impatience must not end the others' calls.
-	outcomes := p.carry(context.WithoutCancel(ctx), calls)
+	outcomes := p.Carry(context.WithoutCancel(ctx), calls)
 	for i, one := range all {
-		one.outcome = outcomes[i]
+		one.Outcome = outcomes[i]
 		one.done = true
 		if one != g {
 			one.turn <- struct{}{}
