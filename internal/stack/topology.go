@@ -141,30 +141,18 @@ func (s *Sentinels) start(ctx context.Context, log *slog.Logger) error {
 		return err
 	}
 	password := rand.Text()
-	options := RedisOptions{RealOnly: true, Logger: log, password: password, extra: []string{"masterauth " + password, "repl-diskless-sync-delay 0"}}
-	master, err := StartRedis(ctx, options)
-	if err != nil {
-		return err
-	}
-	s.Servers = append(s.Servers, master)
-	options.extra = append(options.extra, "replicaof 127.0.0.1 "+strconv.Itoa(master.port))
-	replica, err := StartRedis(ctx, options)
-	if err != nil {
-		return err
-	}
-	s.Servers = append(s.Servers, replica)
-	client := master.client()
-	defer client.Close()
-	err = wait(ctx, func() error {
-		info, err := client.Info(ctx, "replication").Result()
-		if err == nil && !strings.Contains(info, "state=online") {
-			err = errors.New("the replica has not caught up")
-		}
-		return err
+	master, err := StartRedis(ctx, RedisOptions{
+		RealOnly: true, Logger: log, password: password, extra: []string{"masterauth " + password},
 	})
 	if err != nil {
 		return err
 	}
+	s.Servers = append(s.Servers, master)
+	replica, err := StartReplica(ctx, master, master.address(), log)
+	if err != nil {
+		return err
+	}
+	s.Servers = append(s.Servers, replica)
 	if s.dir, err = os.MkdirTemp("", "onsale-sentinel-"); err != nil {
 		return err
 	}
@@ -174,6 +162,64 @@ func (s *Sentinels) start(ctx context.Context, log *slog.Logger) error {
 		}
 	}
 	return wait(ctx, func() error { return s.agree(ctx) })
+}
+
+// StartReplica starts a server that copies master, which was started here, by way
+// of address (host:port): its own, or that of something in between. The replica has
+// the same password and keeps nothing. StartReplica returns when the replica has
+// caught up; ctx bounds this.
+//
+// Errors: ErrUnsupported for a master without a process, and everything the
+// servers say when they refuse.
+func StartReplica(ctx context.Context, master *Redis, address string, log *slog.Logger) (*Redis, error) {
+	if master.PID() == 0 {
+		return nil, ErrUnsupported
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, fmt.Errorf("start a replica: %w", err)
+	}
+	client := master.client()
+	defer client.Close()
+	// No other replica is to be waited for with the first copy.
+	const delay = "repl-diskless-sync-delay"
+	if err := client.ConfigSet(ctx, delay, "0").Err(); err != nil {
+		return nil, fmt.Errorf("start a replica: %w", err)
+	}
+	replica, err := StartRedis(ctx, RedisOptions{
+		RealOnly: true, Logger: log, password: master.password,
+		extra: []string{"masterauth " + master.password, delay + " 0", "replicaof " + host + " " + port},
+	})
+	if err != nil {
+		return nil, err
+	}
+	err = wait(ctx, func() error {
+		info, err := client.Info(ctx, "replication").Result()
+		if err == nil && !strings.Contains(info, "state=online") {
+			err = errors.New("the replica has not caught up")
+		}
+		return err
+	})
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("start a replica: %w", err), stopSoon(ctx, replica.Stop))
+	}
+	return replica, nil
+}
+
+// Promote makes a replica a master, as Sentinel or an operator would, with the
+// data it has.
+func (r *Redis) Promote(ctx context.Context) error {
+	if r.PID() == 0 {
+		return ErrUnsupported
+	}
+	client := r.client()
+	defer client.Close()
+	if err := client.ReplicaOf(ctx, "NO", "ONE").Err(); err != nil {
+		return fmt.Errorf("promote the replica: %w", err)
+	}
+	return nil
 }
 
 // startSentinel starts one sentinel; another process may snatch its port away.

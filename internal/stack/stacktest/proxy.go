@@ -17,34 +17,34 @@ type Faults struct {
 	LoseRequest float64       // chance that the connection is cut before a request arrives
 	LoseReply   float64       // chance that it is cut when the answer is on its way
 	Delay       time.Duration // most that a request or an answer is held up
+	HoldReplies bool          // what the server says waits until this is over; a Cut loses it
 }
 
 // Proxy stands between a node and a server, and is a bad network when told to.
 type Proxy struct {
 	listener net.Listener
-	target   *url.URL
+	target   atomic.Pointer[url.URL]
 	faults   atomic.Pointer[Faults]
 	lost     atomic.Int64
 
-	mu    sync.Mutex
-	conns map[net.Conn]struct{}
-	over  bool
-	all   sync.WaitGroup
+	mu      sync.Mutex
+	changed *sync.Cond // the faults, or conns lost one; by mu
+	conns   map[net.Conn]struct{}
+	over    bool
+	all     sync.WaitGroup
 }
 
 // NewProxy starts a proxy to the server at address (a URL). It ends with the test.
 func NewProxy(t testing.TB, address string) *Proxy {
 	t.Helper()
-	target, err := url.Parse(address)
-	if err != nil {
-		t.Fatal(err)
-	}
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &Proxy{listener: listener, target: target, conns: make(map[net.Conn]struct{})}
+	p := &Proxy{listener: listener, conns: make(map[net.Conn]struct{})}
+	p.changed = sync.NewCond(&p.mu)
 	p.faults.Store(&Faults{})
+	p.Lead(t, address)
 	p.all.Go(p.accept)
 	t.Cleanup(func() {
 		p.mu.Lock()
@@ -59,24 +59,52 @@ func NewProxy(t testing.TB, address string) *Proxy {
 
 // URL is the server's address by way of the proxy.
 func (p *Proxy) URL() string {
-	u := *p.target
-	u.Host = p.listener.Addr().String()
+	u := *p.target.Load()
+	u.Host = p.Address()
 	return u.String()
 }
 
+// Address is where the proxy listens, host:port.
+func (p *Proxy) Address() string { return p.listener.Addr().String() }
+
+// Lead makes connections from now on lead to the server at another address (a
+// URL). Those there are stay; see Cut.
+func (p *Proxy) Lead(t testing.TB, address string) {
+	t.Helper()
+	target, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.target.Store(target)
+}
+
 // Set changes what goes wrong from now on.
-func (p *Proxy) Set(f Faults) { p.faults.Store(&f) }
+func (p *Proxy) Set(f Faults) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.faults.Store(&f)
+	p.changed.Broadcast()
+}
 
 // Lost is how many exchanges were lost so far.
 func (p *Proxy) Lost() int64 { return p.lost.Load() }
 
-// Cut ends all connections there are.
+// Cut ends all connections there are, with what is on its way in them.
 func (p *Proxy) Cut() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for c := range p.conns {
-		_ = c.Close()
+		p.end(c)
 	}
+}
+
+// end closes connections. The caller holds mu.
+func (p *Proxy) end(conns ...net.Conn) {
+	for _, c := range conns {
+		_ = c.Close()
+		delete(p.conns, c)
+	}
+	p.changed.Broadcast()
 }
 
 func (p *Proxy) accept() {
@@ -85,30 +113,28 @@ func (p *Proxy) accept() {
 		if err != nil {
 			return
 		}
-		server, err := (&net.Dialer{Timeout: timeout}).DialContext(context.Background(), "tcp", p.target.Host)
+		server, err := (&net.Dialer{Timeout: timeout}).DialContext(context.Background(), "tcp", p.target.Load().Host)
 		if err != nil {
 			_ = client.Close()
 			continue
 		}
 		p.mu.Lock()
 		p.conns[client], p.conns[server] = struct{}{}, struct{}{}
-		over := p.over
-		p.mu.Unlock()
-		if over {
-			_ = client.Close()
+		if p.over {
+			p.end(client, server)
 		}
-		p.all.Go(func() { p.carry(server, client, func(f *Faults) float64 { return f.LoseRequest }) })
-		p.all.Go(func() { p.carry(client, server, func(f *Faults) float64 { return f.LoseReply }) })
+		p.mu.Unlock()
+		p.all.Go(func() { p.carry(server, client, false) })
+		p.all.Go(func() { p.carry(client, server, true) })
 	}
 }
 
 // carry passes on what comes, until either side ends or a fault does.
-func (p *Proxy) carry(to, from net.Conn, chance func(*Faults) float64) {
+func (p *Proxy) carry(to, from net.Conn, replies bool) {
 	defer func() {
-		_, _ = to.Close(), from.Close()
 		p.mu.Lock()
 		defer p.mu.Unlock()
-		delete(p.conns, from)
+		p.end(to, from)
 	}()
 	buffer := make([]byte, 32<<10)
 	for {
@@ -118,8 +144,15 @@ func (p *Proxy) carry(to, from net.Conn, chance func(*Faults) float64) {
 			if f.Delay > 0 {
 				<-time.After(rand.N(f.Delay))
 			}
-			if c := chance(f); c > 0 && rand.Float64() < c {
+			chance := f.LoseRequest
+			if replies {
+				chance = f.LoseReply
+			}
+			if chance > 0 && rand.Float64() < chance {
 				p.lost.Add(1)
+				return
+			}
+			if replies && !p.released(from) {
 				return
 			}
 			if _, err := to.Write(buffer[:n]); err != nil {
@@ -129,5 +162,21 @@ func (p *Proxy) carry(to, from net.Conn, chance func(*Faults) float64) {
 		if err != nil {
 			return
 		}
+	}
+}
+
+// released waits while replies are held up. It reports whether the connection
+// outlived that.
+func (p *Proxy) released(from net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for {
+		if _, alive := p.conns[from]; !alive {
+			return false
+		}
+		if !p.faults.Load().HoldReplies {
+			return true
+		}
+		p.changed.Wait()
 	}
 }

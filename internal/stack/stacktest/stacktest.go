@@ -134,6 +134,54 @@ func Sentinels(t testing.TB) *stack.Sentinels {
 	return own(t, stack.StartSentinels, (*stack.Sentinels).Stop)
 }
 
+// Pair is a master and the replica that takes over from it, each a real server.
+// What the replica copies passes Copying, and whoever uses the pair does so by way
+// of Front, as by an address that follows the master.
+type Pair struct {
+	Master, Replica *stack.Redis
+	Copying, Front  *Proxy
+}
+
+// NewPair returns a pair of this test alone. It is stopped when the test ends.
+func NewPair(t testing.TB) *Pair {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	defer cancel()
+	master := OwnRedis(t, stack.RedisOptions{})
+	p := &Pair{Master: master, Copying: NewProxy(t, master.URL()), Front: NewProxy(t, master.URL())}
+	replica, err := stack.StartReplica(ctx, master, p.Copying.Address(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cleanup(t, replica.Stop)
+	p.Replica = replica
+	return p
+}
+
+// URL is the address of whichever is the master.
+func (p *Pair) URL() string { return p.Front.URL() }
+
+// Kill ends the master as a power cut would. What Copying held up is lost.
+func (p *Pair) Kill(t testing.TB) {
+	t.Helper()
+	if err := p.Master.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	p.Copying.Cut()
+}
+
+// TakeOver makes the replica the master.
+func (p *Pair) TakeOver(t testing.TB) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	defer cancel()
+	if err := p.Replica.Promote(ctx); err != nil {
+		t.Fatal(err)
+	}
+	p.Front.Lead(t, p.Replica.URL())
+	p.Front.Cut()
+}
+
 func own[S any](t testing.TB, start func(context.Context, *slog.Logger) (S, error), stop func(S, context.Context) error) S {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), timeout)

@@ -97,3 +97,59 @@ func TestTopologies(t *testing.T) {
 		})
 	}
 }
+
+// A pair loses exactly what was held up: what came before is there after the
+// take-over, at the same address.
+func TestPairLosesWhatWasHeldUp(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	pair := stacktest.NewPair(t)
+	client, err := redisconn.Open(pair.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	replica, err := redisconn.Open(pair.Replica.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer replica.Close()
+	set := func(key string) {
+		t.Helper()
+		if err := client.Set(ctx, key, "1", 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	heard := func(key string) bool {
+		for range 500 {
+			if n, err := replica.Exists(ctx, key).Result(); err != nil || n == 1 {
+				return err == nil
+			}
+			<-time.After(10 * time.Millisecond)
+		}
+		return false
+	}
+	set("before")
+	if !heard("before") {
+		t.Fatal("the replica does not copy")
+	}
+	pair.Copying.Set(stacktest.Faults{HoldReplies: true})
+	set("held up")
+	pair.Copying.Set(stacktest.Faults{})
+	if !heard("held up") {
+		t.Fatal("what was held up does not come when it may")
+	}
+	pair.Copying.Set(stacktest.Faults{HoldReplies: true})
+	set("lost")
+	pair.Kill(t)
+	if err := client.Ping(ctx).Err(); err == nil {
+		t.Error("somebody answers when the master is dead")
+	}
+	pair.TakeOver(t)
+	set("after") // which a replica would refuse
+	for key, want := range map[string]int64{"before": 1, "held up": 1, "lost": 0, "after": 1} {
+		if n, err := client.Exists(ctx, key).Result(); err != nil || n != want {
+			t.Errorf("%q: %d, %v; want %d", key, n, err, want)
+		}
+	}
+}
