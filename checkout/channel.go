@@ -98,11 +98,7 @@ func (i *Inventory) channelNumber(ctx context.Context, event, name string) (int,
 	if name == "" {
 		return 0, nil
 	}
-	list, err := i.orders.Channels(ctx, event)
-	if err != nil {
-		return 0, err
-	}
-	c, err := channelNamed(list, name)
+	c, err := i.Channel(ctx, event, name)
 	return c.Number, err
 }
 
@@ -131,14 +127,30 @@ func (i *Inventory) Kept(ctx context.Context, event string) int {
 	return n
 }
 
-// CreateChannel gives an event another channel.
-func (i *Inventory) CreateChannel(ctx context.Context, event, name string) (Channel, error) {
-	name = strings.TrimSpace(name)
-	if n := utf8.RuneCountInString(name); n == 0 || n > mostChannel || hasControl(name) || !utf8.ValidString(name) {
-		return Channel{}, fault.New(fault.Invalid, "name must have 1 to %d characters", mostChannel)
+// Channel finds a channel by its id or name.
+func (i *Inventory) Channel(ctx context.Context, event, name string) (Channel, error) {
+	list, err := i.Channels(ctx, event)
+	if err != nil {
+		return Channel{}, err
+	}
+	return channelNamed(list, name)
+}
+
+// CheckChannelName says what is wrong with a channel's name, as fault.Invalid.
+func CheckChannelName(name string) error {
+	if n := utf8.RuneCountInString(name); strings.TrimSpace(name) == "" || n > mostChannel || hasControl(name) || !utf8.ValidString(name) {
+		return fault.New(fault.Invalid, "name must have 1 to %d characters", mostChannel)
 	}
 	if catalog.IsID(name) {
-		return Channel{}, fault.New(fault.Invalid, "name must not look like an id")
+		return fault.New(fault.Invalid, "name must not look like an id")
+	}
+	return nil
+}
+
+// CreateChannel gives an event another channel.
+func (i *Inventory) CreateChannel(ctx context.Context, event, name string) (Channel, error) {
+	if err := CheckChannelName(name); err != nil {
+		return Channel{}, err
 	}
 	if _, err := i.catalog.Layout(ctx, event); err != nil {
 		return Channel{}, err
@@ -160,9 +172,13 @@ type Selection struct {
 	Quantity int
 }
 
-func (s Selection) of(layout *catalog.Layout) []int {
+// Of lists the selected tickets; none is fault.Invalid.
+func (s Selection) Of(layout *catalog.Layout) ([]int, error) {
+	if err := checkOrdinals(layout, s.Ordinals); err != nil {
+		return nil, err
+	}
 	if len(s.Ordinals) > 0 {
-		return s.Ordinals
+		return s.Ordinals, nil
 	}
 	var list []int
 	for o := range layout.Seats {
@@ -171,7 +187,10 @@ func (s Selection) of(layout *catalog.Layout) []int {
 			list = append(list, o)
 		}
 	}
-	return list
+	if len(list) == 0 {
+		return nil, fault.New(fault.Invalid, "no ticket of the event is selected by this")
+	}
+	return list, nil
 }
 
 // Allotment is what came of keeping tickets for a channel, or giving them back.
@@ -183,15 +202,7 @@ type Allotment struct {
 // Allot keeps tickets for a channel. Tickets that somebody holds or has bought stay
 // with them and are named.
 func (i *Inventory) Allot(ctx context.Context, event, channel string, which Selection) (Allotment, error) {
-	layout, list, err := i.selected(ctx, event, which)
-	if err != nil {
-		return Allotment{}, err
-	}
-	channels, err := i.orders.Channels(ctx, event)
-	if err != nil {
-		return Allotment{}, err
-	}
-	c, err := channelNamed(channels, channel)
+	list, c, err := i.selected(ctx, event, channel, which)
 	if err != nil {
 		return Allotment{}, err
 	}
@@ -225,7 +236,8 @@ func (i *Inventory) Allot(ctx context.Context, event, channel string, which Sele
 		a.Done = append(a.Done, done...)
 	}
 	a.Skipped = without(list, a.Done)
-	i.log.InfoContext(ctx, "tickets kept for a channel", slog.String("event", layout.Event), slog.String("channel", c.Name), slog.Int("tickets", len(a.Done)))
+	i.changed(event)
+	i.log.InfoContext(ctx, "tickets kept for a channel", slog.String("event", event), slog.String("channel", c.Name), slog.Int("tickets", len(a.Done)))
 	return a, nil
 }
 
@@ -234,15 +246,7 @@ const mostSettled = 1000
 
 // Unallot gives tickets of a channel back to everybody, at once.
 func (i *Inventory) Unallot(ctx context.Context, event, channel string, which Selection) (Allotment, error) {
-	_, list, err := i.selected(ctx, event, which)
-	if err != nil {
-		return Allotment{}, err
-	}
-	channels, err := i.orders.Channels(ctx, event)
-	if err != nil {
-		return Allotment{}, err
-	}
-	c, err := channelNamed(channels, channel)
+	list, c, err := i.selected(ctx, event, channel, which)
 	if err != nil {
 		return Allotment{}, err
 	}
@@ -270,41 +274,53 @@ func (i *Inventory) Unallot(ctx context.Context, event, channel string, which Se
 			return Allotment{Done: has}, err
 		}
 	}
+	i.changed(event)
 	return Allotment{Done: has}, nil
 }
 
-func (i *Inventory) selected(ctx context.Context, event string, which Selection) (*catalog.Layout, []int, error) {
+// changed forgets what was true until a moment ago, so that who made a change sees it.
+func (i *Inventory) changed(event string) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	delete(i.stocks, event)
+	delete(i.views, event)
+	delete(i.channels, event)
+}
+
+func (i *Inventory) selected(ctx context.Context, event, channel string, which Selection) ([]int, Channel, error) {
 	layout, err := i.catalog.Layout(ctx, event)
 	if err != nil {
-		return nil, nil, err
+		return nil, Channel{}, err
 	}
-	if err := checkOrdinals(layout, which.Ordinals); err != nil {
-		return nil, nil, err
+	list, err := which.Of(layout)
+	if err != nil {
+		return nil, Channel{}, err
 	}
-	list := which.of(layout)
-	if len(list) == 0 {
-		return nil, nil, fault.New(fault.Invalid, "no ticket of the event is selected by this")
+	c, err := i.Channel(ctx, event, channel)
+	return list, c, err
+}
+
+// Check says what is wrong with an invitation, as fault.Invalid.
+func (n *NewInvite) Check(now time.Time) error {
+	switch {
+	case n.Uses < 1 || n.Uses > mostInviteUses:
+		return fault.New(fault.Invalid, "uses must be from 1 to %d", mostInviteUses)
+	case utf8.RuneCountInString(n.Note) > 200 || hasControl(n.Note) || !utf8.ValidString(n.Note):
+		return fault.New(fault.Invalid, "note must be text of at most 200 characters")
+	case n.Expires != nil && n.Expires.Before(now):
+		return fault.New(fault.Invalid, "expires_at is over already")
 	}
-	return layout, list, nil
+	return nil
 }
 
 // Invite lets people with these codes buy from a channel.
 func (i *Inventory) Invite(ctx context.Context, event, channel string, invites []NewInvite) error {
-	for _, n := range invites {
-		switch {
-		case n.Uses < 1 || n.Uses > mostInviteUses:
-			return fault.New(fault.Invalid, "uses must be from 1 to %d", mostInviteUses)
-		case utf8.RuneCountInString(n.Note) > 200 || hasControl(n.Note) || !utf8.ValidString(n.Note):
-			return fault.New(fault.Invalid, "note must be text of at most 200 characters")
-		case n.Expires != nil && n.Expires.Before(i.now()):
-			return fault.New(fault.Invalid, "expires_at is over already")
+	for n := range invites {
+		if err := invites[n].Check(i.now()); err != nil {
+			return err
 		}
 	}
-	channels, err := i.orders.Channels(ctx, event)
-	if err != nil {
-		return err
-	}
-	c, err := channelNamed(channels, channel)
+	c, err := i.Channel(ctx, event, channel)
 	if err != nil {
 		return err
 	}

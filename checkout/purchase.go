@@ -10,6 +10,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"onsale/catalog"
 	"onsale/checkout/payment"
 	"onsale/internal/fault"
 )
@@ -86,7 +87,7 @@ func (s *Service) CreateOrder(ctx context.Context, k Key, r OrderRequest) (Order
 		Buyer: r.Buyer, PayWithin: s.opts.PayWithin, MaxPerBuyer: layout.MaxPerBuyer, Gateway: s.gateway.Name(),
 	})
 	if err != nil {
-		s.refused(ctx, r, held, err)
+		s.refused(ctx, r, layout, held, err)
 		return Order{}, s.explain(ctx, err, layout, held.Ordinals)
 	}
 	if o.ID == id {
@@ -112,13 +113,18 @@ func (s *Service) keep(ctx context.Context, o Order, within time.Duration) {
 }
 
 // refused cleans up after an order that the order store did not take.
-func (s *Service) refused(ctx context.Context, r OrderRequest, held HeldTickets, cause error) {
-	if fault.Is(cause, fault.Unavailable) || fault.Is(cause, fault.KeyInFlight) || fault.Is(cause, fault.KeyReused) ||
-		len(held.Ordinals) == 0 {
-		return // the outcome is open, or an order has the hold
+func (s *Service) refused(ctx context.Context, r OrderRequest, layout *catalog.Layout, held HeldTickets, cause error) {
+	if fault.Is(cause, fault.Unavailable) || fault.Is(cause, fault.KeyInFlight) || len(held.Ordinals) == 0 {
+		return // the outcome is open, or there is no hold
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sideEffect)
 	defer cancel()
+	if fault.Is(cause, fault.KeyReused) {
+		_, err := s.orders.OpenOrderFor(ctx, layout.Seats[held.Ordinals[0]].ID, r.Visitor)
+		if !fault.Is(err, fault.NotFound) {
+			return // an order has the hold
+		}
+	}
 	err := s.holds.Unpin(ctx, r.Event, r.Visitor, r.Hold, s.opts.HoldTTL)
 	if fault.Is(err, fault.HoldLapsed) {
 		err = nil // there is nothing to give back

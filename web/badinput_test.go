@@ -67,8 +67,10 @@ type cast struct {
 	idle      me // waits for another event
 	elsewhere string
 	hold      hold
-	open      order // awaits payment; one attempt was declined
-	done      order // fulfilled
+	channel   string // that the buyer is no member of
+	code      string // for it
+	open      order  // awaits payment; one attempt was declined
+	done      order  // fulfilled
 }
 
 func newCast(t *testing.T) *cast {
@@ -81,6 +83,7 @@ func newCast(t *testing.T) *cast {
 	c.done = c.paid(c.ordered(c.buyer.Pass, c.held(c.event, c.buyer.Pass, c.tickets[0])), "tok_ok")
 	c.open = c.paid(c.ordered(c.buyer.Pass, c.held(c.event, c.buyer.Pass, c.tickets[1])), "tok_declined")
 	c.hold = c.held(c.event, c.buyer.Pass, c.tickets[2])
+	c.channel, c.code = c.newChannel("Fan club", 1)
 	eventually(t, "fulfilled", func() order { return c.orderNow(c.done) }, func(o order) bool { return o.Status == "fulfilled" })
 	return c
 }
@@ -95,6 +98,11 @@ func (c *cast) rows() map[string]row {
 	tickets := []string{"cursor=x", "cursor=dDEuLTE", "status=sold", "section=%00", "limit=-1"}
 	throttle := `{"rate_per_minute":1}`
 	newEvent := fmt.Sprintf(stageEvent, "Never", "draft")
+	selections := []bad{
+		{`{}`, "which"}, {`{"ordinals":[]}`, "which"}, {`{"ordinals":[60]}`, "60"}, {`{"ordinals":[7,7]}`, "twice"}, {`{"tickets":["x"]}`, `"x"`},
+		{`{"ordinals":[7],"all":true}`, "which"}, {`{"section":"Loge"}`, "Loge"}, {`{"tier":"Loge"}`, "Loge"}, {`{"row":"1"}`, "section"},
+		{`{"section":"Stalls","row":"99"}`, "no ticket"}, {`{"section":"Stalls","quantity":-1}`, "quantity"},
+	}
 	return map[string]row{
 		"GET /healthz":                  {path: "/healthz"},
 		"GET /readyz":                   {path: "/readyz"},
@@ -146,10 +154,30 @@ func (c *cast) rows() map[string]row {
 				{`{"best_available":{"quantity":"2"}}`, "quantity"}, {`{"best_available":{"quantity":1,"tier":"Loge"}}`, "Loge"},
 				{`{"best_available":{"quantity":1,"tier":7}}`, "tier"}, {`{"best_available":{"quantity":1,"accessible":"yes"}}`, "accessible"},
 				{`{"best_available":{"quantity":1,"together":true}}`, "together"},
+				{`{"best_available":{"quantity":1,"section":"Loge"}}`, "Loge"}, {`{"best_available":{"quantity":1,"accessible_seats":2}}`, "accessible_seats"},
+				{`{"best_available":{"quantity":2,"accessible":true,"split":true}}`, "split"}, {`{"best_available":{"quantity":1,"min_price":5,"max_price":4}}`, "max_price"},
+				{`{"best_available":{"quantity":1,"channel":"Fans"}}`, "Fans"},
+				{`{"areas":[]}`, "exactly one"}, {`{"areas":[{}]}`, "areas[0].section"}, {`{"areas":[{"section":"Stalls","quantity":1}]}`, "areas[0].section"},
+				{`{"areas":[{"section":"Floor"}]}`, "areas[0].quantity"}, {`{"areas":[{"section":"Floor","quantity":5}]}`, "at most 4"},
+				{`{"areas":[{"section":"Floor","quantity":1,"channel":"Fans"}]}`, "Fans"},
+				{`{"areas":[{"section":"Floor","quantity":3}],"ordinals":[7,8]}`, "at most 4"},
 			},
 		},
-		"GET /v1/events/:id/holds":               {path: event + "/holds", need: aPass},
-		"GET /v1/events/:id/holds/:hold":         {path: event + "/holds/" + c.hold.Hold, need: aPass},
+		"GET /v1/events/:id/channels": {path: event + "/channels", need: aVisitor},
+		"POST /v1/events/:id/channels": {
+			path: event + "/channels", body: `{"code":"` + c.code + `"}`, need: aVisitor,
+			bodies: []bad{{`{}`, "code"}, {`{"code":""}`, "code"}, {`{"code":7}`, "code"}, {`{"code":"` + strings.Repeat("A", 65) + `"}`, "code"}},
+		},
+		"GET /v1/events/:id/holds":       {path: event + "/holds", need: aPass},
+		"GET /v1/events/:id/holds/:hold": {path: event + "/holds/" + c.hold.Hold, need: aPass},
+		"PATCH /v1/events/:id/holds/:hold": {
+			path: event + "/holds/" + c.hold.Hold, body: `{"add":["` + c.tickets[6] + `"]}`, need: aPass,
+			bodies: []bad{
+				{`{}`, "nothing"}, {``, "nothing"}, {`{"add":[]}`, "no ticket"}, {`{"add":["x"]}`, `"x"`}, {`{"drop_ordinals":[60]}`, "60"}, {`{"add_ordinals":[7,7]}`, "twice"},
+				{`{"add":["` + c.tickets[6] + `"],"add_ordinals":[7]}`, "either"}, {`{"add_ordinals":[6,7,8,9,10]}`, "at most 4"}, {`{"add_ordinals":[6,7,8,9]}`, "at most 4"},
+				{`{"drop":["` + c.tickets[2] + `"]}`, "nothing would be left"}, {`{"swap":[]}`, "swap"},
+			},
+		},
 		"DELETE /v1/events/:id/holds/:hold":      {path: event + "/holds/" + c.hold.Hold, need: aPass, spared: "ids"},
 		"POST /v1/events/:id/holds/:hold/extend": {path: event + "/holds/" + c.hold.Hold + "/extend", body: `{}`, need: aPass},
 		"POST /v1/orders": {
@@ -220,7 +248,25 @@ func (c *cast) rows() map[string]row {
 		"POST /v1/admin/events": {path: "/v1/admin/events", body: newEvent, need: anAdmin, spared: "size", bodies: []bad{{``, "event"}, {`null`, "object"}, {`{}`, "problems"}}},
 		"PATCH /v1/admin/events/:id": {
 			path: "/v1/admin/events/" + c.event, body: `{"name":"Other"}`, need: anAdmin,
-			bodies: []bad{{`{}`, "nothing"}, {`{"name":"a\u0000"}`, "$.name"}, {`{"starts_at":"soon"}`, "soon"}, {`{"max_per_buyer":101}`, "$.max_per_buyer"}, {`{"status":"sold"}`, "$.status"}},
+			bodies: []bad{{`{}`, "nothing"}, {`{"name":"a\u0000"}`, "$.name"}, {`{"starts_at":"soon"}`, "soon"}, {`{"max_per_buyer":101}`, "$.max_per_buyer"}, {`{"status":"sold"}`, "$.status"}, {`{"single_seats":"never"}`, "$.single_seats"}},
+		},
+		"GET /v1/admin/events/:id/channels": {path: "/v1/admin/events/" + c.event + "/channels", need: anAdmin},
+		"POST /v1/admin/events/:id/channels": {
+			path: "/v1/admin/events/" + c.event + "/channels", body: `{"name":"Sponsors"}`, need: anAdmin,
+			bodies: []bad{{`{}`, "name"}, {`{"name":" "}`, "name"}, {`{"name":"a\u0007"}`, "name"}, {`{"name":"` + strings.Repeat("n", 101) + `"}`, "name"}, {`{"name":"` + c.channel + `"}`, "name"}, {`{"name":"Fan club"}`, "already"}},
+		},
+		"POST /v1/admin/events/:id/channels/:channel/allot": {
+			path: "/v1/admin/events/" + c.event + "/channels/" + c.channel + "/allot", body: `{"ordinals":[7]}`, need: anAdmin, bodies: selections,
+		},
+		"POST /v1/admin/events/:id/channels/:channel/release": {
+			path: "/v1/admin/events/" + c.event + "/channels/" + c.channel + "/release", body: `{"ordinals":[7]}`, need: anAdmin, bodies: selections,
+		},
+		"POST /v1/admin/events/:id/channels/:channel/invites": {
+			path: "/v1/admin/events/" + c.event + "/channels/" + c.channel + "/invites", body: `{"count":1}`, need: anAdmin,
+			bodies: []bad{
+				{`{"count":0}`, "count"}, {`{"count":1001}`, "count"}, {`{"uses":0}`, "uses"}, {`{"uses":100001}`, "uses"}, {`{"note":"a\u0007"}`, "note"},
+				{`{"note":"` + strings.Repeat("n", 201) + `"}`, "note"}, {`{"expires_at":"2001-01-01T00:00:00Z"}`, "expires_at"}, {`{"expires_at":"soon"}`, "soon"},
+			},
 		},
 		"PUT /v1/admin/events/:id":         {path: "/v1/admin/events/" + c.event, body: `{"name":"Other"}`, need: anAdmin, bodies: []bad{{``, "nothing"}}},
 		"GET /v1/admin/orders":             {path: "/v1/admin/orders", need: anAdmin, queries: []string{"event=x", "q=%00", "cursor=x", "cursor=%27", "limit=0"}},
@@ -301,7 +347,7 @@ func (c *cast) fingerprint() string {
 	c.t.Helper()
 	var b strings.Builder
 	for _, table := range []string{
-		"artists", "audit_log", "event_artists", "events", "idempotency_keys", "order_events", "order_items", "orders", "payments", "plans",
+		"artists", "audit_log", "channel_invites", "channel_members", "channels", "event_artists", "events", "idempotency_keys", "order_events", "order_items", "orders", "payments", "plans",
 		"price_tiers", "refunds", "sandbox_payments", "sandbox_refunds", "sections", "tickets", "users", "venues",
 	} {
 		fmt.Fprintf(&b, "%s %s\n", table, query[string](c.stage,

@@ -21,7 +21,7 @@ import (
 // mostInvites bounds the codes of one request, mostOrdinals the tickets.
 const (
 	mostInvites  = 1000
-	mostOrdinals = 100_000
+	mostOrdinals = 10_000
 )
 
 func (s *Server) adminChannels(c *gin.Context) {
@@ -49,7 +49,15 @@ func (s *Server) adminCreateChannel(c *gin.Context) {
 		err = body(c, &b)
 	}
 	if err == nil {
-		_, err = s.Catalog.Event(c.Request.Context(), event)
+		err = checkout.CheckChannelName(b.Name)
+	}
+	if err == nil { // what cannot be leaves no trace in the audit log
+		_, err = s.Inventory.Channel(c.Request.Context(), event, b.Name)
+		if err == nil {
+			err = fault.New(fault.Conflict, "the event has a channel of this name already")
+		} else if fault.Is(err, fault.NotFound) {
+			_, err = s.Catalog.Event(c.Request.Context(), event)
+		}
 	}
 	if err == nil {
 		err = s.record(c, "channel.create", event, gin.H{"name": b.Name})
@@ -82,6 +90,8 @@ func (b *selectionBody) selection(layout *catalog.Layout) (sel checkout.Selectio
 	switch {
 	case b.Tickets != nil && b.Ordinals != nil, (b.Tickets != nil || b.Ordinals != nil) == common:
 		return sel, fault.New(fault.Invalid, "say which tickets: tickets, ordinals, some of section, row and tier, or all")
+	case b.Tickets != nil && len(b.Tickets) == 0, b.Ordinals != nil && len(b.Ordinals) == 0: // not: all of them
+		return sel, fault.New(fault.Invalid, "say which tickets: none is named")
 	case len(b.Tickets) > mostOrdinals || len(b.Ordinals) > mostOrdinals:
 		return sel, fault.New(fault.Invalid, "at most %d tickets can be named at once", mostOrdinals)
 	case b.Quantity < 0:
@@ -134,6 +144,12 @@ func (s *Server) allot(c *gin.Context, action string, do allotting) {
 		which, err = b.selection(layout)
 	}
 	if err == nil {
+		_, err = which.Of(layout)
+	}
+	if err == nil { // a channel that is not there leaves no trace in the audit log
+		_, err = s.Inventory.Channel(ctx, event, channel)
+	}
+	if err == nil {
 		err = s.record(c, action, event, gin.H{"channel": channel, "tickets": b})
 	}
 	var a checkout.Allotment
@@ -172,6 +188,12 @@ func (s *Server) adminChannelInvites(c *gin.Context) {
 	}
 	if err == nil && (b.Count < 1 || b.Count > mostInvites) {
 		err = fault.New(fault.Invalid, "count must be from 1 to %d", mostInvites)
+	}
+	if err == nil {
+		err = (&checkout.NewInvite{Note: b.Note, Uses: b.Uses, Expires: b.Expires}).Check(s.Clock())
+	}
+	if err == nil {
+		_, err = s.Inventory.Channel(c.Request.Context(), event, channel)
 	}
 	if err == nil {
 		err = s.record(c, "channel.invite", event, gin.H{"channel": channel, "count": b.Count, "uses": b.Uses, "note": b.Note})
@@ -217,15 +239,17 @@ func (s *Server) channelMember(c *gin.Context) (event, visitor string, err error
 	if event, err = id(c, "id"); err != nil {
 		return "", "", err
 	}
+	if visitor, err = s.shopper(c, event); err == nil {
+		return event, visitor, nil
+	}
 	if visitor, err = s.visitor(c, event); err != nil {
 		return "", "", err
 	}
 	if visitor == "" {
-		if visitor, err = s.shopper(c, event); err != nil {
-			return "", "", fault.New(fault.Unauthorized, "join the queue of this event first: its visitor token or pass is needed")
-		}
+		return "", "", fault.New(fault.Unauthorized, "join the queue of this event first: its visitor token or pass is needed")
 	}
-	return event, visitor, nil
+	_, err = s.Rooms.Me(c.Request.Context(), event, visitor)
+	return event, visitor, err
 }
 
 type channelView struct {

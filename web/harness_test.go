@@ -446,6 +446,17 @@ func (s *stage) held(event, pass string, tickets ...string) (h hold) {
 	return h
 }
 
+// newChannel makes a channel of the stage's event and a code for it.
+func (s *stage) newChannel(name string, uses int) (channel, code string) {
+	s.t.Helper()
+	var made struct{ ID string }
+	channels := "/v1/admin/events/" + s.event + "/channels"
+	s.post(channels, `{"name":"`+name+`"}`, asOperator).ok(201, &made)
+	var codes struct{ Codes []string }
+	s.post(channels+"/"+made.ID+"/invites", fmt.Sprintf(`{"uses":%d,"note":"test"}`, uses), asOperator).ok(201, &codes)
+	return made.ID, codes.Codes[0]
+}
+
 const someBuyer = `"buyer":{"name":"Ada Example","email":"ada@buyers.example"}`
 
 func (s *stage) ordered(pass string, h hold) (o order) {

@@ -95,7 +95,7 @@ func (b *holdBody) request(layout *catalog.Layout) (checkout.HoldRequest, error)
 		}
 	}
 	if named > 1 || named == 0 && len(b.Areas) == 0 {
-		return r, fault.New(fault.Invalid, "give one of tickets, ordinals and best_available, or areas, or both")
+		return r, fault.New(fault.Invalid, "give exactly one of tickets, ordinals and best_available, or areas with or without one of them")
 	}
 	if len(b.Areas) > mostNamed {
 		return r, tooManyNamed(layout)
