@@ -18,11 +18,12 @@ import (
 	"onsale/internal/fault"
 )
 
-// in loads a hall in these states, rows as house reads them.
+// in loads a hall in these states, rows as house reads them. A | may stand between
+// rows.
 func in(t testing.TB, rdb redis.UniversalClient, rows, states string) *hall {
 	t.Helper()
 	h := &hall{Store: redisstore.New(rdb), t: t, rdb: rdb, event: uuid.NewString(), rows: rows, rules: checkout.HoldRules{Limit: 10, Singles: catalog.AvoidSingles}}
-	h.load(0, strings.ReplaceAll(states, " ", ""), rows, true)
+	h.load(0, strings.ReplaceAll(states, "|", ""), rows, true)
 	return h
 }
 
@@ -38,31 +39,30 @@ func TestBestAvailableSeats(t *testing.T) {
 			accessible   int
 			want         []int // nil: refused
 		}{
-			{what: "never across rows", rows: "000 000", states: "SSA ASS", quantity: 2, tier: -1},
+			{what: "never across rows", rows: "000 000", states: "SSA|ASS", quantity: 2, tier: -1},
 			{what: "never across tiers", rows: "0011", states: "SAAS", quantity: 2, tier: -1},
 			{what: "the second gap of a row", rows: "000000", states: "SASSAA", quantity: 2, tier: -1, want: []int{4, 5}},
-			{what: "no single seat is left where another place is", rows: "000 0000", states: "AAA AAAA", quantity: 2, tier: -1, want: []int{3, 4}},
-			{what: "a single seat rather than a refusal", rows: "000 000", states: "AAA AAA", quantity: 2, tier: -1, want: []int{0, 1}},
-			{what: "the whole row leaves nobody alone", rows: "000 000", states: "AAA AAA", quantity: 3, tier: -1, want: []int{0, 1, 2}},
-			{what: "one seat does not leave one alone", rows: "00 0000", states: "AA AAAA", quantity: 1, tier: -1, want: []int{2}},
-			{what: "only the tier", rows: "00 11", states: "AA AA", quantity: 2, tier: 1, want: []int{2, 3}},
-			{what: "accessible with company", rows: "ac000 00000", states: "AAAAA AAAAA", quantity: 2, tier: -1, accessible: 1, want: []int{0, 1}},
+			{what: "no single seat is left where another place is", rows: "000 0000", states: "AAA|AAAA", quantity: 2, tier: -1, want: []int{3, 4}},
+			{what: "a single seat rather than a refusal", rows: "000 000", states: "AAA|AAA", quantity: 2, tier: -1, want: []int{0, 1}},
+			{what: "the whole row leaves nobody alone", rows: "000 000", states: "AAA|AAA", quantity: 3, tier: -1, want: []int{0, 1, 2}},
+			{what: "one seat does not leave one alone", rows: "00 0000", states: "AA|AAAA", quantity: 1, tier: -1, want: []int{2}},
+			{what: "only the tier", rows: "00 11", states: "AA|AA", quantity: 2, tier: 1, want: []int{2, 3}},
+			{what: "accessible with company", rows: "ac000 00000", states: "AAAAA|AAAAA", quantity: 2, tier: -1, accessible: 1, want: []int{0, 1}},
 			{what: "the companion seat on the left", rows: "0ca00", states: "AAAAA", quantity: 2, tier: -1, accessible: 1, want: []int{1, 2}},
 			{what: "an ordinary seat where there is no companion's", rows: "0a", states: "AA", quantity: 2, tier: -1, accessible: 1, want: []int{0, 1}},
 			{what: "the first of two accessible seats with company", rows: "aa00", states: "AAAA", quantity: 2, tier: -1, accessible: 1, want: []int{1, 2}},
 			{what: "two accessible seats where that is the only way", rows: "aa", states: "AA", quantity: 2, tier: -1, accessible: 1, want: []int{0, 1}},
 			{what: "two accessible seats with a companion", rows: "0aac0", states: "AAAAA", quantity: 3, tier: -1, accessible: 2, want: []int{1, 2, 3}},
-			{what: "no accessible seat is left", rows: "ac 00", states: "SA AA", quantity: 2, tier: -1, accessible: 1},
-			{what: "accessible seats and companions' are kept", rows: "acac 0", states: "AAAA S", quantity: 1, tier: -1},
-			{what: "not apart unless asked", rows: "00 00", states: "AA AA", quantity: 4, tier: -1},
-			{what: "apart if asked", rows: "00 00", states: "AA AA", quantity: 4, tier: -1, best: func(b *checkout.WantedBest) { b.Split = true }, want: []int{0, 1, 2, 3}},
-			{what: "five as three and two", rows: "00 000 0", states: "AA AAA A", quantity: 5, tier: -1, best: func(b *checkout.WantedBest) { b.Split = true }, want: []int{2, 3, 4, 0, 1}},
-			{what: "apart, but there are too few", rows: "00 00", states: "AS AA", quantity: 4, tier: -1, best: func(b *checkout.WantedBest) { b.Split = true }},
-			{what: "an area where there are no seats", rows: "00 gggg", states: "SA AASA", quantity: 3, tier: -1, want: []int{2, 3, 5}},
+			{what: "no accessible seat is left", rows: "ac 00", states: "SA|AA", quantity: 2, tier: -1, accessible: 1},
+			{what: "accessible seats and companions' are kept", rows: "acac 0", states: "AAAA|S", quantity: 1, tier: -1},
+			{what: "not apart unless asked", rows: "00 00", states: "AA|AA", quantity: 4, tier: -1},
+			{what: "apart if asked", rows: "00 00", states: "AA|AA", quantity: 4, tier: -1, best: func(b *checkout.WantedBest) { b.Split = true }, want: []int{0, 1, 2, 3}},
+			{what: "five as three and two", rows: "00 000 0", states: "AA|AAA|A", quantity: 5, tier: -1, best: func(b *checkout.WantedBest) { b.Split = true }, want: []int{2, 3, 4, 0, 1}},
+			{what: "apart, but there are too few", rows: "00 00", states: "AS|AA", quantity: 4, tier: -1, best: func(b *checkout.WantedBest) { b.Split = true }},
+			{what: "an area where there are no seats", rows: "00 gggg", states: "SA|AASA", quantity: 3, tier: -1, want: []int{2, 3, 5}},
 			{what: "kept tickets are for nobody", rows: "0000", states: "XXXX", quantity: 2, tier: -1},
 		} {
-			states := strings.ReplaceAll(tc.states, " ", "")
-			h := in(t, rdb, tc.rows, states)
+			h := in(t, rdb, tc.rows, tc.states)
 			b := h.search(tc.quantity, tc.tier, tc.accessible)
 			if tc.best != nil {
 				tc.best(b)
@@ -114,7 +114,7 @@ func TestSingleSeats(t *testing.T) {
 			{"000", "AAA", []int{0, 1}, nil}, // one is left whichever two are taken
 			{"000", "AAA", []int{1}, []int{0, 2}},
 			{"0000", "AAAA", []int{0, 2}, []int{1, 3}},
-			{"000 000", "AAA AAA", []int{0, 1, 2, 4}, []int{3, 5}},
+			{"000 000", "AAA|AAA", []int{0, 1, 2, 4}, []int{3, 5}},
 			{"000000", "AASAAA", []int{1}, nil}, // of two one is left
 			{"000000", "AASAAA", []int{4}, []int{3, 5}},
 			{"000000", "ASAAAA", []int{2, 3}, nil}, // 0 was alone before
