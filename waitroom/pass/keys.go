@@ -20,6 +20,7 @@ type KeySet struct {
 	keys   []key
 	jwks   []byte
 	derive *mac // of the last key, see Derive
+	seen   seen // passes that were verified
 }
 
 type key struct {

@@ -599,11 +599,57 @@ func FuzzTokens(f *testing.F) {
 	})
 }
 
+// TestPassSeenBefore: what is remembered of a pass opens nothing that the pass does
+// not open.
+func TestPassSeenBefore(t *testing.T) {
+	t.Parallel()
+	keys, p := fixed(t, 1), somePass()
+	token := keys.SignPass(p)
+	now := p.Expires.Add(-time.Second)
+	for range 2 {
+		if got, err := keys.Pass(token, p.Event, now); err != nil || got.Visitor != p.Visitor {
+			t.Errorf("a genuine pass: %+v, %v", got, err)
+		}
+		if _, err := keys.Pass(token, "another", now); !fault.Is(err, fault.Forbidden) {
+			t.Errorf("for another event: %v", err)
+		}
+		if got, err := keys.Pass(token, p.Event, p.Expires); !fault.Is(err, fault.PassLapsed) || got.Visitor != p.Visitor {
+			t.Errorf("at its end: %+v, %v", got, err)
+		}
+		forged := token[:len(token)-4] + "AAAA"
+		if _, err := keys.Pass(forged, p.Event, now); !fault.Is(err, fault.Unauthorized) {
+			t.Errorf("forged: %v", err)
+		}
+		if _, err := fixed(t, 2).Pass(token, p.Event, now); !fault.Is(err, fault.Unauthorized) {
+			t.Errorf("by other keys: %v", err)
+		}
+	}
+	for i := range mostSeen + 1 { // the memory is bounded, and forgetting costs a verification only
+		keys.seen.put([32]byte{byte(i), byte(i >> 8), byte(i >> 16), 1}, Pass{})
+	}
+	if n := len(keys.seen.now) + len(keys.seen.old); n > 2*mostSeen {
+		t.Errorf("%d passes are remembered", n)
+	}
+	if _, err := keys.Pass(token, p.Event, now); err != nil {
+		t.Errorf("after many others: %v", err)
+	}
+}
+
 func BenchmarkPass(b *testing.B) {
-	k := Generate()
-	token := k.SignPass(somePass())
+	k, p := fixed(b, 1), somePass()
+	token := k.SignPass(p)
 	for b.Loop() {
-		if _, err := k.Pass(token, event, now); err != nil {
+		if _, err := k.pass(token, p.Event, p.Claimed); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkPassSeenBefore(b *testing.B) {
+	k, p := fixed(b, 1), somePass()
+	token := k.SignPass(p)
+	for b.Loop() {
+		if _, err := k.Pass(token, p.Event, p.Claimed); err != nil {
 			b.Fatal(err)
 		}
 	}
