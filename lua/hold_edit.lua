@@ -52,6 +52,7 @@ if #added > 0 then
   if lease <= now then return {-1} end
   sweep(SWEEP)
   local function refuse(reply)
+    unlock()
     publish()
     return reply
   end
@@ -59,7 +60,9 @@ if #added > 0 then
   if had + #names > limit then return refuse({-2, had}) end
   local taken = {-3}
   for _, o in ipairs(added) do
-    if not may_take(int(o), visitor) then taken[#taken + 1] = o end
+    local name = int(o)
+    local may, is = may_take(name, visitor)
+    if not may or not lock(name, id, h.expires, is) then taken[#taken + 1] = o end
   end
   if #taken > 1 then return refuse(taken) end
   if single == 'refuse' then
@@ -72,7 +75,7 @@ if #added > 0 then
 end
 
 for _, o in ipairs(dropped) do free(int(o), id) end
-for _, o in ipairs(added) do take(int(o), id, h.expires) end
+take()
 h.fence = next_seq()
 h.ordinals = table.concat(names, ',')
 save(id, h)

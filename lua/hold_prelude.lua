@@ -61,9 +61,10 @@ local changed = 0
 
 local function byte_of(key, o) return redis.call('GETRANGE', key, o, o) end
 
--- flip gives a ticket another status byte. o is its ordinal as text.
-local function flip(o, to)
-  local was = byte_of(STATUS, o)
+-- flip gives a ticket another status byte. o is its ordinal as text; was is the byte
+-- it has, if that is known.
+local function flip(o, to, was)
+  was = was or byte_of(STATUS, o)
   if was == to or was == '' then return end
   redis.call('SETRANGE', STATUS, o, to)
   local tier = int(string.byte(byte_of(TIERS, o)) - 48)
@@ -175,24 +176,35 @@ local function had_by(visitor, except)
   return had
 end
 
--- may_take tells whether a visitor may have the ticket now. A ticket that is kept
--- for a channel is theirs to take when they are in it.
+-- may_take tells whether a visitor may have the ticket, as far as its byte says,
+-- and the byte. A ticket that is kept for a channel is theirs when they are in it.
 local channels -- of the visitor, read when first needed
 local function may_take(o, visitor)
   local is = byte_of(STATUS, o)
-  if is == 'X' then
-    channels = channels or redis.call('HGET', ACCESS, visitor) or ''
-    local channel = byte_of(ALLOT, o)
-    if channel == '' or channel == '0' or not string.find(channels, channel, 1, true) then return false end
-  elseif is ~= 'A' then
-    return false
-  end
-  return redis.call('EXISTS', LOCKS .. o) == 0
+  if is ~= 'X' then return is == 'A', is end
+  channels = channels or redis.call('HGET', ACCESS, visitor) or ''
+  local channel = byte_of(ALLOT, o)
+  return channel ~= '' and channel ~= '0' and string.find(channels, channel, 1, true) ~= nil, is
 end
 
-local function take(o, id, expires)
-  redis.call('SET', LOCKS .. o, id, 'NX', 'PX', int(expires - now))
-  flip(o, 'H')
+local locked = {} -- by this call: ordinals as text, in order, and the byte of each
+local was_byte = {}
+
+-- lock decides who has a ticket: its key is set by one hold only.
+local function lock(o, id, expires, was)
+  if not redis.call('SET', LOCKS .. o, id, 'NX', 'PX', int(expires - now)) then return false end
+  locked[#locked + 1] = o
+  was_byte[o] = was
+  return true
+end
+
+-- take turns what was locked into held tickets, unlock gives it up.
+local function take()
+  for _, o in ipairs(locked) do flip(o, 'H', was_byte[o]) end
+end
+
+local function unlock()
+  for _, o in ipairs(locked) do redis.call('DEL', LOCKS .. o) end
 end
 
 local function flag(shape, which) return math.floor(shape / which) % 2 == 1 end

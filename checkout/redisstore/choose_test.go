@@ -262,6 +262,40 @@ func TestChannels(t *testing.T) {
 	})
 }
 
+// TestBestAvailableInALargeHouse looks where the script reads the house in pieces: at
+// the ends of the pieces nothing may be overlooked, and nobody left alone.
+func TestBestAvailableInALargeHouse(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		const width, rows = 30, 800 // 7999 and 8000 are neighbours
+		plain := strings.TrimSpace(strings.Repeat(strings.Repeat("0", width)+" ", rows))
+		for _, tc := range []struct {
+			free     []int
+			quantity int
+			want     []int
+		}{
+			{[]int{7999, 8000}, 2, []int{7999, 8000}},
+			{[]int{7998, 7999, 8000}, 3, []int{7998, 7999, 8000}},
+			{[]int{7999, 8000, 8001, 20000, 20001}, 2, []int{20000, 20001}},
+			{[]int{7998, 7999, 8000, 20000, 20001}, 2, []int{20000, 20001}},
+			{[]int{7998, 7999, 8000, 8001}, 2, []int{7998, 7999}},
+			{[]int{15997, 15998}, 2, []int{15997, 15998}},
+			{[]int{0, 7999, 8001, 23999}, 2, nil},
+			{[]int{23998, 23999}, 2, []int{23998, 23999}},
+		} {
+			states := []byte(strings.Repeat("S", width*rows))
+			for _, o := range tc.free {
+				states[o] = 'A'
+			}
+			h := in(t, rdb, plain, string(states))
+			held, err := h.best(h.visitor(time.Minute), tc.quantity, -1, 0)
+			if (err == nil) != (tc.want != nil) || !slices.Equal(held.Ordinals, tc.want) {
+				t.Errorf("%d of %v: %v, %v; want %v", tc.quantity, tc.free, held.Ordinals, err, tc.want)
+			}
+		}
+	})
+}
+
 // TestBestAvailableFollowsTheRule holds every answer against a search that a reader
 // can check by eye: refused only if nothing fits, adjacent in one row and of one
 // tier, the first of those that leave nobody alone, or else the first.
