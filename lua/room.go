@@ -193,11 +193,12 @@ type RoomLimits struct {
 }
 
 // RoomJoin runs room_join.lua for visitors of one event, at most 500, and
-// returns one reply for each.
-func RoomJoin(ctx context.Context, rdb redis.Scripter, event string, limits RoomLimits, random int32, in []RoomJoinInput) ([]RoomReply, error) {
+// returns one reply for each. highest is the highest place this node has seen
+// given: newcomers stand behind it.
+func RoomJoin(ctx context.Context, rdb redis.Scripter, event string, limits RoomLimits, random int32, highest int64, in []RoomJoinInput) ([]RoomReply, error) {
 	keys := roomKeys(event)
-	args := make([]any, 0, 4+3*len(in))
-	args = append(args, RoomChannel(event), limits.PerAddress, limits.Suspect, random)
+	args := make([]any, 0, 5+3*len(in))
+	args = append(args, RoomChannel(event), limits.PerAddress, limits.Suspect, random, highest)
 	key := func(name string) int {
 		keys = append(keys, name)
 		return len(keys)

@@ -9,7 +9,8 @@
 --   2 most new visitors per address and minute, 0 for no limit
 --   3 new visitors per address and minute beyond which they are suspect, 0 for no limit
 --   4 random number, 1 … 2^31-2
---   5.. for the visitors one after the other either
+--   5 highest place that the asking node has seen given, 0 for none
+--   6.. for the visitors one after the other either
 --       'f', visitor, which key counts the address (0 none)
 --     a visitor whose id was made just now, so that nobody can know it;
 --       'n', how many, that many visitors
@@ -30,7 +31,8 @@
 -- INVARIANTS
 --   Joining again changes nothing while the visitor waits, is ready or shops;
 --   nor does running the script again because its reply was lost.
---   Places rise with every join; a receipt or pass restores only a visitor Redis
+--   Places rise with every join, also when Redis has forgotten the last ones and a
+--   node has not; a receipt or pass restores only a visitor Redis
 --   has no record of, so a turn is never had twice by one receipt.
 --   Nobody is admitted past somebody who waits.
 --   Who missed one turn has a second one from the same place within the grace
@@ -48,6 +50,7 @@ local epoch, next_place, moving, lobby_next, joined = tonumber(r[2]), tonumber(r
 local order, invite_only, challenge, grace = r[7], r[8] == '1', r[9], tonumber(r[10])
 local draw_n, digest = tonumber(r[11]), r[12]
 local gathering = state == 'scheduled' or state == 'lobby'
+if state and not gathering then next_place = math.max(next_place, tonumber(ARGV[5])) end
 
 -- New places are written together at the end.
 local additions, changed = {}, false
@@ -247,7 +250,7 @@ local function many(first, last)
   end
 end
 
-local i = 5
+local i = 6
 while i <= #ARGV do
   local kind, after = ARGV[i], i + 12
   if kind == 'f' then

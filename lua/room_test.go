@@ -113,7 +113,7 @@ func TestRoomWrappersKeepTheirContracts(t *testing.T) {
 	const event = "e1"
 	calls := map[string]func(context.Context, *recorder) error{
 		"room_join.lua": func(ctx context.Context, r *recorder) error {
-			_, err := RoomJoin(ctx, r, event, RoomLimits{PerAddress: 3}, 7, []RoomJoinInput{{Visitor: "v", Address: "a", Fresh: true}})
+			_, err := RoomJoin(ctx, r, event, RoomLimits{PerAddress: 3}, 7, 0, []RoomJoinInput{{Visitor: "v", Address: "a", Fresh: true}})
 			return err
 		},
 		"room_admit.lua": func(ctx context.Context, r *recorder) error {

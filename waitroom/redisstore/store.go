@@ -34,6 +34,7 @@ type Store struct {
 	o     Options
 	calls *gather.Gatherer[lua.RoomCall, lua.RoomReply]
 	joins *gather.Gatherer[join, lua.RoomReply]
+	seen  *places
 }
 
 var _ waitroom.Store = (*Store)(nil)
@@ -64,7 +65,7 @@ func (s *Store) WithOptions(o Options) *Store {
 	if o.AwayAfter == 0 {
 		o.AwayAfter = time.Minute
 	}
-	n := &Store{rdb: s.rdb, o: o}
+	n := &Store{rdb: s.rdb, o: o, seen: newPlaces()}
 	n.calls = &gather.Gatherer[lua.RoomCall, lua.RoomReply]{Most: mostCalls, Lanes: lanes, Enough: 1, Carry: n.carry}
 	n.joins = &gather.Gatherer[join, lua.RoomReply]{Most: mostCalls, Lanes: lanes, Enough: fullJoins, Carry: n.carryJoins}
 	return n
@@ -117,11 +118,15 @@ func (s *Store) carryJoins(ctx context.Context, all []join) []gather.Outcome[lua
 				inputs, at = append(inputs, all[i].input), append(at, i)
 			}
 		}
-		replies, err := lua.RoomJoin(ctx, s.rdb, all[first].event, all[first].limits, 1+rand.Int32N(1<<31-3), inputs)
+		replies, err := lua.RoomJoin(ctx, s.rdb, all[first].event, all[first].limits, 1+rand.Int32N(1<<31-3), s.seen.highest(all[first].event), inputs)
 		for n, i := range at {
 			out[i].Err = err
 			if err == nil {
 				out[i].Reply = replies[n]
+				if replies[n].State == lua.VisitorWaiting {
+					_, place := lua.LanePlace(replies[n].Score)
+					s.seen.note(all[i].event, place)
+				}
 			}
 		}
 		done += len(at)
@@ -215,6 +220,7 @@ func (s *Store) Room(ctx context.Context, event string) (waitroom.Room, error) {
 	if !found {
 		return waitroom.Room{}, noRoom(event)
 	}
+	s.seen.note(event, n.Int("next"))
 	return room(event, n), nil
 }
 
@@ -257,6 +263,7 @@ func (s *Store) Survey(ctx context.Context, event string, q waitroom.Query) (wai
 	if !found {
 		return waitroom.Survey{}, noRoom(event)
 	}
+	s.seen.note(event, n.Int("next"))
 	out := waitroom.Survey{Room: room(event, n)}
 	if front != nil {
 		for _, z := range front.Val() {

@@ -43,7 +43,7 @@ func TestNewcomersInOneScript(t *testing.T) {
 					}
 					join := func() []lua.RoomReply {
 						t.Helper()
-						replies, err := lua.RoomJoin(t.Context(), rdb, r.event, lua.RoomLimits{Suspect: 1}, 7, mixed)
+						replies, err := lua.RoomJoin(t.Context(), rdb, r.event, lua.RoomLimits{Suspect: 1}, 7, 0, mixed)
 						if err != nil {
 							t.Fatal(err)
 						}
@@ -82,7 +82,7 @@ func TestNewcomersInOneScript(t *testing.T) {
 					}
 				})
 			}
-			if replies, err := lua.RoomJoin(t.Context(), rdb, "no-room", lua.RoomLimits{Suspect: 1}, 7, mixed); err != nil || len(replies) != len(mixed) || replies[len(mixed)-1].Code != lua.RoomMissing {
+			if replies, err := lua.RoomJoin(t.Context(), rdb, "no-room", lua.RoomLimits{Suspect: 1}, 7, 0, mixed); err != nil || len(replies) != len(mixed) || replies[len(mixed)-1].Code != lua.RoomMissing {
 				t.Errorf("no room: %v, %d replies", err, len(replies))
 			}
 		})
