@@ -44,7 +44,7 @@ type bestTrial struct {
 }
 
 func prepareBest(ctx context.Context, env *Env) (_ Trial, err error) {
-	t := &bestTrial{duration: env.MeasureFor(), client: joiningClient()}
+	t := &bestTrial{duration: env.MeasureFor() / 2, client: joiningClient()}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, t.Close())

@@ -21,7 +21,7 @@ const (
 // Tickets of the events of the hold rows.
 const (
 	holdFull  = 160_000 // in two events
-	holdShort = 40_000  // in one
+	holdShort = 30_000  // in one
 	holdEach  = 10      // that one buyer may have, and holds, one after the other
 )
 
