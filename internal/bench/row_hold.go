@@ -103,6 +103,11 @@ func prepareHold(ctx context.Context, env *Env) (_ *holdTrial, err error) {
 	}
 	o.DB, o.PoolSize, o.MinIdleConns = 1, lockConnections, lockConnections
 	t.locks = redis.NewClient(o)
+	// The file is rewritten whenever it has doubled, which would fall into one run
+	// and not into the next.
+	if err := t.locks.ConfigSet(ctx, "auto-aof-rewrite-percentage", "0").Err(); err != nil {
+		return nil, err
+	}
 	t.digest, err = t.locks.ScriptLoad(ctx, `return redis.call('SET', KEYS[1], ARGV[1], 'NX', 'PX', ARGV[2])`).Result()
 	return t, err
 }
