@@ -72,6 +72,12 @@ func (p *pace) run(ctx context.Context, d time.Duration, do func(ctx context.Con
 	return took, g.Wait()
 }
 
+// keptUp tells whether callers were free for most of the calls that took so long:
+// rate times time is how many calls are under way (Little's law).
+func (p *pace) keptUp(took []time.Duration) bool {
+	return len(took) > 0 && p.rate*percentile(took, 0.5).Seconds() < float64(p.callers)
+}
+
 // percentile is the smallest of the values that a share of them does not exceed
 // (nearest rank), 0 of none. Share is above 0 and at most 1.
 func percentile(values []time.Duration, share float64) time.Duration {

@@ -88,6 +88,18 @@ func TestPaceCountsTheTimeThatCallsWait(t *testing.T) {
 			t.Error(took, err)
 		}
 	})
+	synctest.Test(t, func(t *testing.T) {
+		for calls, keeps := range map[time.Duration]bool{19 * time.Millisecond: true, 30 * time.Millisecond: false} {
+			p := &pace{rate: 100, callers: 2, sleep: time.Sleep}
+			took, err := p.run(t.Context(), time.Second, func(context.Context, int) error {
+				time.Sleep(calls)
+				return nil
+			})
+			if err != nil || p.keptUp(took) != keeps {
+				t.Errorf("calls of %v: kept up is %t, %v", calls, !keeps, err)
+			}
+		}
+	})
 }
 
 func TestPaceStops(t *testing.T) {
