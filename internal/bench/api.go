@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 )
 
@@ -146,6 +148,7 @@ func poll(ctx context.Context, every time.Duration, done func() bool, late func(
 // Room is a waiting room as operators see it.
 type Room struct {
 	State    string    `json:"state"`
+	Reason   string    `json:"reason"` // why the line stands still; "" when it moves
 	Throttle Throttle  `json:"throttle"`
 	Waiting  int       `json:"waiting"`
 	Ready    int       `json:"ready"`
@@ -193,47 +196,82 @@ func (a *API) event(ctx context.Context, id string) (event, error) {
 // object is a JSON object.
 type object map[string]any
 
-// createEvent puts an event on sale whose seats stand in rows of at most 25 and
-// of which a buyer may have six.
-func (a *API) createEvent(ctx context.Context, seats int, throttle Throttle) (event, error) {
-	const perRow = 25
-	sections := make([]object, 0, 3)
+// house is what an event that is created has to sell.
+type house struct {
+	seats       int
+	perRow      int // at most; 0: 25
+	maxPerBuyer int // 0: six
+}
+
+// document writes the event with these seats, in rows.
+func (h house) document(throttle Throttle) object {
+	perRow, maxPerBuyer := cmp.Or(h.perRow, 25), cmp.Or(h.maxPerBuyer, 6)
+	sections := make([]object, 0, 4)
 	section := func(name string, rows, width int) {
 		if rows > 0 && width > 0 {
 			sections = append(sections, object{"name": name, "rows": rows, "seats_per_row": width, "category": name})
 		}
 	}
-	rows := seats / perRow
-	section("Stalls", (rows+1)/2, perRow)
-	section("Balcony", rows/2, perRow)
-	section("Gallery", 1, seats%perRow)
+	rows := h.seats / perRow
+	const mostRows = 1000 // of a section
+	for stalls, n := (rows+1)/2, 0; stalls > 0; n++ {
+		section(numbered("Stalls", n), min(stalls, mostRows), perRow)
+		stalls -= mostRows
+	}
+	for balcony, n := rows/2, 0; balcony > 0; n++ {
+		section(numbered("Balcony", n), min(balcony, mostRows), perRow)
+		balcony -= mostRows
+	}
+	section("Gallery", 1, h.seats%perRow)
 	prices := object{}
 	for i, s := range sections {
-		prices[s["name"].(string)] = object{"amount": 7500 - 1500*i}
+		prices[s["name"].(string)] = object{"amount": max(7500-1500*i, 1500)}
 	}
-	document := object{
+	return object{
 		"name": "Bench " + time.Now().UTC().Format("2006-01-02 15:04:05.000000"), "type": "concert",
 		"starts_at": time.Now().AddDate(0, 6, 0).UTC().Format(time.RFC3339), "timezone": "Europe/Berlin",
 		"venue":   object{"name": "Bench Hall", "address": "1 Loopback Lane", "city": "Localhost", "country": "DE"},
-		"artists": []string{"The Percentiles", "Median Absolute Deviation"}, "currency": "EUR", "max_per_buyer": 6,
+		"artists": []string{"The Percentiles", "Median Absolute Deviation"}, "currency": "EUR", "max_per_buyer": maxPerBuyer,
 		"generate": object{"kind": "rows", "sections": sections}, "prices": prices,
 		"room": object{
 			"state": "open", "rate_per_minute": throttle.RatePerMinute, "burst": throttle.Burst, "max_shoppers": throttle.MaxShoppers,
 			"lease_s": throttle.LeaseS, "claim_window_s": throttle.ClaimWindowS,
 		},
 	}
+}
+
+// numbered names the nth section of a kind, from zero.
+func numbered(name string, n int) string {
+	if n == 0 {
+		return name
+	}
+	return name + " " + strconv.Itoa(n+1)
+}
+
+// createEvent puts an event on sale whose seats stand in rows of at most 25 and
+// of which a buyer may have six.
+func (a *API) createEvent(ctx context.Context, seats int, throttle Throttle) (event, error) {
+	return a.createHouse(ctx, house{seats: seats}, throttle)
+}
+
+// createHouse puts an event on sale.
+func (a *API) createHouse(ctx context.Context, h house, throttle Throttle) (event, error) {
 	var e event
-	if err := a.call(ctx, http.MethodPost, "/v1/admin/events", document, &e); err != nil {
+	if err := a.call(ctx, http.MethodPost, "/v1/admin/events", h.document(throttle), &e); err != nil {
 		return e, fmt.Errorf("create an event: %w", err)
 	}
-	// The room and the live inventory follow on their own.
+	return e, a.onSale(ctx, e.ID, h.seats)
+}
+
+// onSale waits until so many tickets of an event can be had, and its room is
+// there: both follow on their own.
+func (a *API) onSale(ctx context.Context, id string, available int) error {
 	wait, cancel := context.WithTimeout(ctx, readyPatience)
 	defer cancel()
 	var err error
-	id := e.ID
-	return e, poll(wait, 50*time.Millisecond, func() bool {
+	return poll(wait, 50*time.Millisecond, func() bool {
 		var now event
-		if now, err = a.event(wait, id); err != nil || now.Tickets == nil || now.Tickets.Available != seats {
+		if now, err = a.event(wait, id); err != nil || now.Tickets == nil || now.Tickets.Available != available {
 			return false
 		}
 		_, err = a.room(wait, id)

@@ -6,7 +6,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -15,14 +17,21 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// load sends one request over and over on keep-alive connections, on each the
-// next as soon as the answer to the last is there. It speaks just enough
-// HTTP/1.1 to cost little beside the server it measures.
+// load sends requests on keep-alive connections, on each the next as soon as the
+// answer to the last is there. It speaks just enough HTTP/1.1 to cost little
+// beside the server it measures.
 type load struct {
 	address     string // host:port
-	request     []byte // as it goes over the wire
+	request     []byte // as it goes over the wire, over and over
 	connections int
 	status      int // that every answer must have
+
+	// next returns the next request of a connection, in place of request, or nil
+	// when it has no more. heard is told the body of every answer; nil leaves
+	// bodies unread. Both are called by the connection's own goroutine, and what
+	// they return or are given is not used after their next call.
+	next  func(connection int) []byte
+	heard func(connection int, body []byte) error
 }
 
 // count is what a load did.
@@ -41,59 +50,207 @@ const warmUp = 500 * time.Millisecond
 // answerLimit is how long an answer may take before the load counts as stuck.
 const answerLimit = 10 * time.Second
 
-// run sends for the time d after the warm-up. Every request sent is answered
-// when it returns.
+// run sends for the time d after the warm-up, or until the first connection has
+// no more requests. Every request sent is answered when it returns.
 func (l *load) run(ctx context.Context, d time.Duration) (count, error) {
+	s := l.begin(ctx, d+warmUp+answerLimit)
+	defer s.cancel()
+	s.connected.Wait()
+	pause(s.going, warmUp)
+	if s.going.Err() != nil && s.running.Err() == nil {
+		return count{}, errors.Join(errors.New("there were no more requests while warming up"), s.end())
+	}
+	before, began := s.answered.Load(), time.Now()
+	pause(s.going, d)
+	c := count{requests: s.answered.Load() - before, took: time.Since(began)}
+	err := s.end()
+	if err == nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	c.total, c.body = s.answered.Load(), int(s.body.Load())
+	return c, err
+}
+
+// all sends everything that next has, and returns how many answers there were.
+func (l *load) all(ctx context.Context) (int64, error) {
+	s := l.begin(ctx, time.Minute)
+	defer s.cancel()
+	err := s.g.Wait()
+	if err == nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return s.answered.Load(), err
+}
+
+// sending is a load under way.
+type sending struct {
+	g         *errgroup.Group
+	running   context.Context //nolint:containedctx // ends with the first error
+	going     context.Context //nolint:containedctx // ends when a connection has no more requests, too
+	spent     context.CancelFunc
+	cancel    context.CancelFunc
+	connected sync.WaitGroup
+
+	answered, body atomic.Int64
+	stop           atomic.Bool
+}
+
+// begin opens the connections and sends on them. A thousand requests of one
+// connection may take as long as limit.
+func (l *load) begin(ctx context.Context, limit time.Duration) *sending {
+	s := new(sending)
+	ctx, s.cancel = context.WithCancel(ctx)
+	s.g, s.running = errgroup.WithContext(ctx)
+	s.going, s.spent = context.WithCancel(s.running)
+	s.connected.Add(l.connections)
+	for n := range l.connections {
+		s.g.Go(func() error { return l.talk(s, n, limit) })
+	}
+	return s
+}
+
+// end stops sending and waits for the answers.
+func (s *sending) end() error {
+	s.stop.Store(true)
+	return s.g.Wait()
+}
+
+// talk is what happens on one connection.
+func (l *load) talk(s *sending, connection int, limit time.Duration) error {
+	line, err := l.connect(s.running, connection)
+	s.connected.Done()
+	if err != nil {
+		return err
+	}
+	defer line.close()
+	for n := 0; !s.stop.Load(); n++ {
+		if n%1024 == 0 {
+			_ = line.conn.SetDeadline(time.Now().Add(limit))
+		}
+		more, length, err := line.exchange()
+		if err != nil {
+			return err
+		}
+		if !more {
+			s.spent()
+			return nil
+		}
+		s.answered.Add(1)
+		if n == 0 {
+			s.body.Store(int64(length))
+		}
+	}
+	return nil
+}
+
+// talker is one connection of a load.
+type talker struct {
+	*load
+
+	conn       net.Conn
+	r          *bufio.Reader
+	connection int
+	body       []byte
+	detach     func() bool
+}
+
+// connect opens a connection, which breaks when ctx ends.
+func (l *load) connect(ctx context.Context, connection int) (*talker, error) {
+	conn, err := dial(ctx, l.address)
+	if err != nil {
+		return nil, err
+	}
+	detach := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
+	return &talker{load: l, conn: conn, r: bufio.NewReaderSize(conn, 8<<10), connection: connection, detach: detach}, nil
+}
+
+func (t *talker) close() {
+	t.detach()
+	_ = t.conn.Close()
+}
+
+// talkers are the connections of a load for somebody who says when to send.
+type talkers []*talker
+
+// open opens all connections, for the time d.
+func (l *load) open(ctx context.Context, d time.Duration) (talkers, error) {
+	lines := make(talkers, 0, l.connections)
+	for n := range l.connections {
+		line, err := l.connect(ctx, n)
+		if err != nil {
+			lines.close()
+			return nil, err
+		}
+		lines = append(lines, line)
+		_ = line.conn.SetDeadline(time.Now().Add(d))
+	}
+	return lines, nil
+}
+
+func (ts talkers) close() {
+	for _, t := range ts {
+		t.close()
+	}
+}
+
+// exchange sends the next request and reads the answer; more is false when there
+// is none to send.
+func (t *talker) exchange() (more bool, length int, err error) {
+	request := t.request
+	if t.next != nil {
+		if request = t.next(t.connection); request == nil {
+			return false, 0, nil
+		}
+	}
+	if _, err := t.conn.Write(request); err != nil {
+		return true, 0, err
+	}
+	var status int
+	if t.heard == nil {
+		status, length, err = readAnswer(t.r, nil)
+	} else {
+		t.body = t.body[:0]
+		status, length, err = readAnswer(t.r, &t.body)
+	}
+	switch {
+	case err != nil:
+		return true, length, err
+	case status != t.status && len(t.body) > 0:
+		return true, length, fmt.Errorf("a request was answered %d, not %d: %.300s", status, t.status, t.body)
+	case status != t.status:
+		return true, length, fmt.Errorf("a request was answered %d, not %d", status, t.status)
+	case t.heard != nil:
+		return true, length, t.heard(t.connection, t.body)
+	}
+	return true, length, nil
+}
+
+// closedLoop calls do from as many goroutines, each again as soon as it has
+// returned, for the time d after the warm-up.
+func closedLoop(ctx context.Context, callers int, d time.Duration, do func(ctx context.Context) error) (count, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var answered, body atomic.Int64
+	var done atomic.Int64
 	var stop atomic.Bool
 	g, running := errgroup.WithContext(ctx)
-	var connected sync.WaitGroup
-	connected.Add(l.connections)
-	for range l.connections {
+	for range callers {
 		g.Go(func() error {
-			conn, err := dial(running, l.address)
-			connected.Done()
-			if err != nil {
-				return err
-			}
-			defer conn.Close()
-			defer context.AfterFunc(running, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })()
-			r := bufio.NewReaderSize(conn, 8<<10)
-			for n := 0; !stop.Load(); n++ {
-				if n%1024 == 0 {
-					_ = conn.SetDeadline(time.Now().Add(d + warmUp + answerLimit))
-				}
-				if _, err := conn.Write(l.request); err != nil {
+			for !stop.Load() && running.Err() == nil {
+				if err := do(running); err != nil {
 					return err
 				}
-				status, length, err := readAnswer(r)
-				if err != nil {
-					return err
-				}
-				if status != l.status {
-					return fmt.Errorf("a request was answered %d, not %d", status, l.status)
-				}
-				answered.Add(1)
-				if n == 0 {
-					body.Store(int64(length))
-				}
+				done.Add(1)
 			}
 			return nil
 		})
 	}
-	connected.Wait()
 	pause(running, warmUp)
-	before, began := answered.Load(), time.Now()
+	before, began := done.Load(), time.Now()
 	pause(running, d)
-	c := count{requests: answered.Load() - before, took: time.Since(began)}
+	c := count{requests: done.Load() - before, took: time.Since(began)}
 	stop.Store(true)
 	err := g.Wait()
-	if err == nil && ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	c.total, c.body = answered.Load(), int(body.Load())
+	c.total = done.Load()
 	return c, err
 }
 
@@ -153,15 +310,15 @@ func readHead(r *bufio.Reader) (status, length int, err error) {
 	return status, length, nil
 }
 
-// readAnswer reads one answer and returns its status and the length of its body.
-func readAnswer(r *bufio.Reader) (status, length int, err error) {
+// readAnswer reads one answer and returns its status and the length of its body,
+// which it appends to body unless that is nil.
+func readAnswer(r *bufio.Reader, body *[]byte) (status, length int, err error) {
 	status, length, err = readHead(r)
 	if err != nil {
 		return 0, 0, err
 	}
 	if length >= 0 {
-		_, err = r.Discard(length)
-		return status, length, err
+		return status, length, readBody(r, length, body)
 	}
 	length = 0
 	for {
@@ -173,7 +330,10 @@ func readAnswer(r *bufio.Reader) (status, length int, err error) {
 		if err != nil || n < 0 {
 			return 0, 0, errAnswer
 		}
-		if _, err := r.Discard(int(n) + 2); err != nil { // and the line's end
+		if err := readBody(r, int(n), body); err != nil {
+			return 0, 0, err
+		}
+		if _, err := r.Discard(2); err != nil { // the line's end
 			return 0, 0, err
 		}
 		length += int(n)
@@ -183,14 +343,30 @@ func readAnswer(r *bufio.Reader) (status, length int, err error) {
 	}
 }
 
+func readBody(r *bufio.Reader, length int, body *[]byte) error {
+	if body == nil {
+		_, err := r.Discard(length)
+		return err
+	}
+	*body = slices.Grow(*body, length)
+	_, err := io.ReadFull(r, (*body)[len(*body):len(*body)+length])
+	*body = (*body)[:len(*body)+length]
+	return err
+}
+
 // requestBytes writes a request as it goes over the wire.
 func requestBytes(method, path, host string, body []byte) []byte {
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: onsale-bench\r\nAccept: */*\r\n", method, path, host)
-	if body != nil {
-		fmt.Fprintf(&b, "Content-Type: application/json\r\nContent-Length: %d\r\n", len(body))
+	return appendRequest(nil, method, path, host, "", body)
+}
+
+// appendRequest writes a request with a bearer token, unless that is empty.
+func appendRequest(to []byte, method, path, host, token string, body []byte) []byte {
+	to = fmt.Appendf(to, "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: onsale-bench\r\nAccept: */*\r\n", method, path, host)
+	if token != "" {
+		to = fmt.Appendf(to, "Authorization: Bearer %s\r\n", token)
 	}
-	b.WriteString("\r\n")
-	b.Write(body)
-	return b.Bytes()
+	if body != nil {
+		to = fmt.Appendf(to, "Content-Type: application/json\r\nContent-Length: %d\r\n", len(body))
+	}
+	return append(append(to, "\r\n"...), body...)
 }

@@ -46,6 +46,7 @@ const (
 	VisitorsPerSecond Unit = "visitors/s"
 	Bytes             Unit = "bytes"
 	Micros            Unit = "µs"
+	Millis            Unit = "ms"
 	Commands          Unit = "commands"
 )
 
@@ -86,8 +87,8 @@ func (u Unit) text(v float64) string {
 		return "–"
 	case u == Bytes && math.Abs(v) >= 1<<10:
 		return fmt.Sprintf("%.1f KB", v/(1<<10))
-	case u == Micros && math.Abs(v) < 100:
-		return fmt.Sprintf("%.1f µs", v)
+	case (u == Micros || u == Millis) && math.Abs(v) < 100:
+		return fmt.Sprintf("%.1f %s", v, u)
 	default:
 		return thousands(v) + " " + string(u)
 	}

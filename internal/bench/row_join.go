@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -101,30 +100,12 @@ func (n *Node) counts(ctx context.Context, event string, joined int64) error {
 
 // Reference counts ZADDs of members as long as a visitor's id.
 func (t *joinTrial) Reference(ctx context.Context) (float64, error) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var added atomic.Int64
-	var stop atomic.Bool
-	g, running := errgroup.WithContext(ctx)
-	for range zaddConnections {
-		g.Go(func() error {
-			for !stop.Load() && running.Err() == nil {
-				n := t.score.Add(1)
-				member := "visitor-" + strconv.FormatInt(1e13+n, 10)
-				if err := t.redis.ZAdd(running, "bench:zadd", redis.Z{Score: float64(n), Member: member}).Err(); err != nil {
-					return err
-				}
-				added.Add(1)
-			}
-			return nil
-		})
-	}
-	pause(running, warmUp)
-	before, began := added.Load(), time.Now()
-	pause(running, t.duration)
-	c := count{requests: added.Load() - before, took: time.Since(began)}
-	stop.Store(true)
-	return c.perSecond(), g.Wait()
+	c, err := closedLoop(ctx, zaddConnections, t.duration, func(ctx context.Context) error {
+		n := t.score.Add(1)
+		member := "visitor-" + strconv.FormatInt(1e13+n, 10)
+		return t.redis.ZAdd(ctx, "bench:zadd", redis.Z{Score: float64(n), Member: member}).Err()
+	})
+	return c.perSecond(), err
 }
 
 func (t *joinTrial) Close() error { return closeAll(t.redis, t.node, t.servers) }

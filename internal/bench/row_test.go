@@ -73,6 +73,9 @@ func TestNumbers(t *testing.T) {
 			t.Errorf("%v is written %q, want %q", v, got, want)
 		}
 	}
+	if got := Micros.text(99.96) + ", " + Micros.text(1234) + ", " + Millis.text(7.25) + ", " + Millis.text(250); got != "100.0 µs, 1,234 µs, 7.2 ms, 250 ms" {
+		t.Error(got)
+	}
 	if got := Bytes.text(512) + ", " + Bytes.text(1536) + ", " + PerSecond.text(1536) + ", " + PerSecond.text(math.NaN()); got != "512 bytes, 1.5 KB, 1,536 requests/s, –" {
 		t.Error(got)
 	}
@@ -83,12 +86,12 @@ func TestRowsAreNamedAndOrdered(t *testing.T) {
 	seen := make(map[string]bool)
 	order := 0
 	for _, r := range Rows() {
-		if r.Name == "" || strings.ContainsAny(r.Name, ", ") || seen[r.Name] || r.Order <= order || r.Figure == "" || r.Prepare == nil || r.Goal == (Goal{}) {
+		if r.Name == "" || strings.ContainsAny(r.Name, ", ") || seen[r.Name] || r.Order <= order || r.Figure == "" || r.Prepare == nil || r.Goal == (Goal{}) && r.Stretch == (Goal{}) {
 			t.Errorf("row %+v", r)
 		}
 		seen[r.Name], order = true, r.Order
 	}
-	if !seen["join"] || !seen["event-page"] || !seen["idle"] {
+	if !seen["join"] || !seen["hold"] || !seen["event-page"] || !seen["idle"] {
 		t.Errorf("there are only %v", seen)
 	}
 }

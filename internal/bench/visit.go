@@ -307,9 +307,15 @@ func (v *visitor) leave(ctx context.Context, end End) error {
 // held is a hold.
 type held struct {
 	ID      string `json:"hold"`
-	Tickets []struct {
-		ID string `json:"id"`
-	} `json:"tickets"`
+	Tickets []seat `json:"tickets"`
+}
+
+// seat is a ticket that somebody holds.
+type seat struct {
+	ID      string `json:"id"`
+	Ordinal int    `json:"ordinal"`
+	Section string `json:"section"`
+	Row     string `json:"row"`
 }
 
 // holdPatience is how long a visitor goes on trying while others hold what is
