@@ -33,13 +33,13 @@ func loadHold(name string) *redis.Script {
 func holdKeys(event string, more ...string) []string {
 	return append([]string{
 		StatusKey(event), SeqKey(event), CountKey(event), ShapeKey(event), TiersKey(event),
-		AllotKey(event), AccessKey(event), BoughtKey(event), HoldExpiryKey(event),
+		AllotKey(event), AccessKey(event), BoughtKey(event), HoldExpiryKey(event), HoldsKey(event), HoldersKey(event),
 	}, more...)
 }
 
 // holdArgs are the arguments every script about holds is given, and its own.
 func holdArgs(event string, more ...any) []any {
-	return append([]any{HoldTicketPrefix(event), HoldPrefix(event), VisitorHoldsPrefix(event), InventoryChannel(event)}, more...)
+	return append([]any{HoldTicketPrefix(event), InventoryChannel(event)}, more...)
 }
 
 // HoldCode is the first integer a hold script returns.
@@ -100,20 +100,68 @@ type Best struct {
 	Accessibly []Stretch // where the accessible seats are
 }
 
-// HoldInput is the input of HoldTickets: Ordinals, Areas and Best together make
-// one hold.
+// HoldInput is one request to Hold: Ordinals, Areas and Best together make one
+// hold.
 type HoldInput struct {
-	Event, Visitor, ID string
-	TTL                time.Duration
-	Limit              int    // most tickets one buyer may have
-	Singles            string // allow, avoid or refuse single seats being left
-	Ordinals           []int
-	Areas              []Quantity
-	Best               *Best
+	Visitor, ID string
+	TTL         time.Duration
+	Limit       int    // most tickets one buyer may have
+	Singles     string // allow, avoid or refuse single seats being left
+	Ordinals    []int
+	Areas       []Quantity
+	Best        *Best
 }
 
-// HoldCall is a call of one of the scripts about one hold, which may be sent by
-// itself or with others.
+// Hold runs hold.lua for requests of one event, and returns one reply for each.
+func Hold(ctx context.Context, rdb redis.Scripter, event string, in []HoldInput) ([]HoldReply, error) {
+	args := make([]any, 0, 2+10*len(in))
+	args = append(args, holdArgs(event)...)
+	for i := range in {
+		args = in[i].append(args)
+	}
+	values, err := holdMake.Run(ctx, rdb, holdKeys(event, ActiveKey(event)), args...).Slice()
+	if err != nil {
+		return nil, fmt.Errorf("hold.lua: %w", err)
+	}
+	if len(values) != len(in) {
+		return nil, fmt.Errorf("hold.lua: %d replies to %d requests", len(values), len(in))
+	}
+	replies := make([]HoldReply, len(in))
+	for i, v := range values {
+		list, ok := v.([]any)
+		if !ok {
+			return nil, fmt.Errorf("hold.lua: unexpected reply %v", v)
+		}
+		numbers := make([]int64, len(list))
+		if err := integers(numbers, list); err != nil {
+			return nil, err
+		}
+		if replies[i], err = holdReply(numbers); err != nil {
+			return nil, err
+		}
+	}
+	return replies, nil
+}
+
+func (in *HoldInput) append(args []any) []any {
+	var areas strings.Builder
+	for _, a := range in.Areas {
+		fmt.Fprintf(&areas, "%d:%d:%s;", a.N, a.Channel, stretches(a.Where))
+	}
+	best, where, accessibly := "", "", ""
+	if b := in.Best; b != nil {
+		split := 0
+		if b.Split {
+			split = 1
+		}
+		best = fmt.Sprintf("%d:%d:%d:%d", b.N, b.Channel, b.Accessible, split)
+		where, accessibly = stretches(b.Where), stretches(b.Accessibly)
+	}
+	return append(args, in.Visitor, in.ID, in.TTL.Milliseconds(), in.Limit, in.Singles, ordinals(in.Ordinals), areas.String(), best, where, accessibly)
+}
+
+// HoldCall is a call of one of the scripts about a hold that is there, which may be
+// sent by itself or with others.
 type HoldCall struct {
 	script *redis.Script
 	keys   []string
@@ -137,25 +185,6 @@ func (c HoldCall) Read(ctx context.Context, rdb redis.Scripter, queued *redis.Cm
 		return c.Run(ctx, rdb)
 	}
 	return readHold(queued)
-}
-
-// HoldTickets calls hold.lua.
-func HoldTickets(in HoldInput) HoldCall {
-	var areas strings.Builder
-	for _, a := range in.Areas {
-		fmt.Fprintf(&areas, "%d:%d:%s;", a.N, a.Channel, stretches(a.Where))
-	}
-	best, where, accessibly := "", "", ""
-	if b := in.Best; b != nil {
-		split := 0
-		if b.Split {
-			split = 1
-		}
-		best = fmt.Sprintf("%d:%d:%d:%d", b.N, b.Channel, b.Accessible, split)
-		where, accessibly = stretches(b.Where), stretches(b.Accessibly)
-	}
-	return HoldCall{holdMake, holdKeys(in.Event, ActiveKey(in.Event)), holdArgs(in.Event,
-		in.Visitor, in.ID, in.TTL.Milliseconds(), in.Limit, in.Singles, ordinals(in.Ordinals), areas.String(), best, where, accessibly)}
 }
 
 // EditHold calls hold_edit.lua.
@@ -192,6 +221,11 @@ func readHold(cmd *redis.Cmd) (HoldReply, error) {
 	if err != nil {
 		return HoldReply{}, fmt.Errorf("hold script: %w", err)
 	}
+	return holdReply(reply)
+}
+
+// holdReply reads a reply as hold_prelude.lua describes it.
+func holdReply(reply []int64) (HoldReply, error) {
 	bad := fmt.Errorf("hold script: unexpected reply %v", reply)
 	if len(reply) == 0 {
 		return HoldReply{}, bad
@@ -214,6 +248,21 @@ func readHold(cmd *redis.Cmd) (HoldReply, error) {
 		return HoldReply{}, bad
 	}
 	return r, nil
+}
+
+// VisitorHolds lists the ids of a visitor's holds, lapsed ones perhaps among them.
+func VisitorHolds(ctx context.Context, rdb redis.Cmdable, event, visitor string) (ids []string, err error) {
+	text, err := rdb.HGet(ctx, HoldersKey(event), visitor).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return nil, err
+	}
+	_, text, _ = strings.Cut(text, "|")
+	for entry := range strings.SplitSeq(strings.TrimSuffix(text, ";"), ";") {
+		if id, _, ok := strings.Cut(entry, ":"); ok {
+			ids = append(ids, id)
+		}
+	}
+	return ids, nil
 }
 
 // Swept is what one call of SweepHolds did.

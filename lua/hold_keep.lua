@@ -1,11 +1,11 @@
 -- hold_keep: look at, extend or pin one's own hold: what concerns its time.
 --
 -- KEYS
---   1-9 as in hold_prelude   10 active wr:{e}:active zset visitor -> end of lease (ms)
+--   1-11 as in hold_prelude   12 active wr:{e}:active zset visitor -> end of lease (ms)
 -- ARGV
---   1-4 as in hold_prelude
---   5 visitor   6 hold id   7 'get', 'extend', 'pin' or 'unpin'
---   8 ttl (ms)  9 most extensions
+--   1-2 as in hold_prelude
+--   3 visitor   4 hold id   5 'get', 'extend', 'pin' or 'unpin'
+--   6 ttl (ms)   7 most extensions
 -- RETURNS
 --   the hold; -6, -7, -8 or -9
 -- INVARIANTS
@@ -14,14 +14,14 @@
 --   the hold back to its visitor with the given ttl, or what the lease leaves of it.
 -- COMPLEXITY  O(tickets in the hold)
 
-local visitor, id, verb, ttl, most = ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8]), tonumber(ARGV[9])
+local visitor, id, verb, ttl, most = ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6]), tonumber(ARGV[7])
 
 local h, code = live(id, visitor)
 if not h then return {code} end
 if verb == 'get' then return told(h) end
 
 local to = now + ttl
-local lease = tonumber(redis.call('ZSCORE', KEYS[10], visitor) or '0')
+local lease = tonumber(redis.call('ZSCORE', KEYS[12], visitor) or '0')
 if verb == 'extend' then
   if h.pinned then return {-9} end
   to = math.min(to, lease)
@@ -39,4 +39,5 @@ for o in string.gmatch(h.ordinals, '%d+') do
   if redis.call('GET', LOCKS .. o) == id then redis.call('PEXPIREAT', LOCKS .. o, int(to)) end
 end
 save(id, h)
+commit()
 return told(h)

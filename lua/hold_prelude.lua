@@ -13,15 +13,17 @@
 --   7 access inv:{e}:access  hash visitor -> bytes of the channels they may buy from
 --   8 bought inv:{e}:bought  hash visitor -> tickets bought
 --   9 exp    hold:{e}:exp    zset hold -> expiry (ms)
+--   10 holds hold:{e}:holds  hash hold -> its text; the sweeper takes out what has lapsed
+--   11 of    hold:{e}:of     hash visitor -> list of their holds
 -- ARGV
---   1 prefix of ticket locks hold:{e}:t:   2 prefix of holds hold:{e}:h:
---   3 prefix of visitors' sets of holds hold:{e}:v:
---   4 channel of the inventory's changes
+--   1 prefix of ticket locks hold:{e}:t:
+--   2 channel of the inventory's changes
 --
--- A hold is the string "expires;fence;extensions;pinned;visitor;ordinal,ordinal…",
--- times in ms. Its fence is the seq of the change that made it or last changed its
+-- A hold's text is "expires;fence;extensions;pinned;visitor;ordinal,ordinal…", times in
+-- ms. Its fence is the seq of the change that made it or last changed its
 -- tickets. seq is the clock in µs, or one more than the last: a later change has a
 -- higher number even when Redis forgot the last ones.
+-- A visitor's list of holds is "tickets in all|id:tickets:expires;…".
 --
 -- Replies begin with a code; a negative one says why nothing was done:
 --    1 expires fence extensions pinned ordinal…   the hold
@@ -43,12 +45,11 @@
 -- counting the bytes would give.
 
 local STATUS, SEQ, COUNT, SHAPE, TIERS = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
-local ALLOT, ACCESS, BOUGHT, EXP = KEYS[6], KEYS[7], KEYS[8], KEYS[9]
-local LOCKS, HOLDS, VISITORS, CHANNEL = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local ALLOT, ACCESS, BOUGHT, EXP, HOLDS, OF = KEYS[6], KEYS[7], KEYS[8], KEYS[9], KEYS[10], KEYS[11]
+local LOCKS, CHANNEL = ARGV[1], ARGV[2]
 
 -- Flags of a ticket's shape.
 local ROW, RUN, ACCESSIBLE, COMPANION, AREA = 1, 2, 4, 8, 16 -- begins a row, or a run of one tier and kind
-local DAY = 86400000
 local SWEEP = 20 -- lapsed holds that a buyer's own call frees at most
 
 local function int(n) return string.format('%.0f', n) end
@@ -88,24 +89,64 @@ local function free(o, id)
   if (not holder or holder == id) and byte_of(STATUS, o) == 'H' then flip(o, resting(o)) end
 end
 
+local seq -- of this script's latest change
 local function next_seq()
-  local micros = tonumber(t[1]) * 1000000 + tonumber(t[2])
-  local last = tonumber(redis.call('GET', SEQ) or '0')
-  if micros <= last then micros = last + 1 end
-  redis.call('SET', SEQ, int(micros))
-  return micros
+  if seq then
+    seq = seq + 1
+  else
+    seq = math.max(tonumber(t[1]) * 1000000 + tonumber(t[2]), tonumber(redis.call('GET', SEQ) or '0') + 1)
+  end
+  return seq
 end
 
--- publish tells what was flipped, under the given seq or the next.
-local function publish(seq)
+-- Holds and visitors' lists as this script has read or changed them: text, or false
+-- for none. What changed is written at the end, all of it at once.
+local holds, lists, ends = {}, {}, {} -- ends: hold -> expiry as text, or false
+local changed_holds, changed_lists = {}, {}
+
+-- write stores what changed of a hash: fields with a text, and those without.
+local function write(key, changes, values)
+  local set, del = {}, {}
+  for field in pairs(changes) do
+    if values[field] then
+      set[#set + 1] = field
+      set[#set + 1] = values[field]
+    else
+      del[#del + 1] = field
+    end
+  end
+  if #set > 0 then redis.call('HSET', key, unpack(set)) end
+  if #del > 0 then redis.call('HDEL', key, unpack(del)) end
+end
+
+-- commit writes down and tells what was changed. It is the last thing a script does.
+local function commit()
+  local add, rem = {}, {}
+  for id, expires in pairs(ends) do
+    if expires then
+      add[#add + 1] = expires
+      add[#add + 1] = id
+    else
+      rem[#rem + 1] = id
+    end
+  end
+  if #add > 0 then redis.call('ZADD', EXP, unpack(add)) end
+  write(HOLDS, changed_holds, holds)
+  write(OF, changed_lists, lists)
+  if #rem > 0 then redis.call('ZREM', EXP, unpack(rem)) end
   if changed == 0 then return end
   for field, by in pairs(tally) do
     if by ~= 0 then redis.call('HINCRBY', COUNT, field, by) end
   end
-  redis.call('PUBLISH', CHANNEL, int(seq or next_seq()))
+  local number = int(seq or next_seq())
+  redis.call('SET', SEQ, number)
+  redis.call('PUBLISH', CHANNEL, number)
 end
 
-local function hold_of(text)
+-- hold_of is a hold, nil if there is none.
+local function hold_of(id)
+  if holds[id] == nil then holds[id] = redis.call('HGET', HOLDS, id) end
+  local text = holds[id]
   if not text then return nil end
   local expires, fence, extensions, pinned, visitor, ordinals = string.match(text, '^(%d+);(%d+);(%d+);(%d);([^;]*);([%d,]*)$')
   if not expires then return nil end
@@ -117,7 +158,7 @@ end
 
 -- live is the visitor's hold, or a code.
 local function live(id, visitor)
-  local h = hold_of(redis.call('GET', HOLDS .. id))
+  local h = hold_of(id)
   if not h or h.expires <= now then return nil, -6 end
   if h.visitor ~= visitor then return nil, -7 end
   return h
@@ -129,12 +170,43 @@ local function count_of(ordinals)
   return commas + 1
 end
 
--- save stores a hold until a day after its end, so that the sweeper can read it
--- however late it comes.
+local function list_of(visitor)
+  if lists[visitor] == nil then lists[visitor] = redis.call('HGET', OF, visitor) end
+  return lists[visitor] or '0|'
+end
+
+-- list notes in its visitor's list that a hold has so many tickets, 0 for none any
+-- more. What has lapsed leaves the list on the way.
+local function list(visitor, id, tickets, expires)
+  local rest, total = {}, tickets
+  for other, n, till in string.gmatch(list_of(visitor), '([^:;|]+):(%d+):(%d+);') do
+    if other ~= id and tonumber(till) > now then
+      rest[#rest + 1] = other .. ':' .. n .. ':' .. till .. ';'
+      total = total + tonumber(n)
+    end
+  end
+  if tickets > 0 then rest[#rest + 1] = id .. ':' .. int(tickets) .. ':' .. int(expires) .. ';' end
+  lists[visitor] = #rest > 0 and int(total) .. '|' .. table.concat(rest)
+  changed_lists[visitor] = true
+end
+
+-- list_new is list for a hold that is not in the list yet, without reading the rest.
+local function list_new(visitor, id, tickets, expires)
+  local total, rest = string.match(list_of(visitor), '^(%d+)|(.*)$')
+  lists[visitor] = int(tonumber(total) + tickets) .. '|' .. rest .. id .. ':' .. int(tickets) .. ':' .. expires .. ';'
+  changed_lists[visitor] = true
+end
+
+local function store(id, h, expires)
+  holds[id] = expires .. ';' .. int(h.fence) .. ';' .. int(h.extensions) .. ';'
+    .. (h.pinned and '1' or '0') .. ';' .. h.visitor .. ';' .. h.ordinals
+  changed_holds[id] = true
+  ends[id] = expires
+end
+
 local function save(id, h)
-  redis.call('SET', HOLDS .. id, int(h.expires) .. ';' .. int(h.fence) .. ';' .. int(h.extensions) .. ';'
-    .. (h.pinned and '1' or '0') .. ';' .. h.visitor .. ';' .. h.ordinals, 'PX', int(h.expires - now + DAY))
-  redis.call('ZADD', EXP, int(h.expires), id)
+  store(id, h, int(h.expires))
+  list(h.visitor, id, count_of(h.ordinals), h.expires)
 end
 
 local function told(h)
@@ -147,31 +219,37 @@ end
 local function finish(id, h)
   if h then
     for o in string.gmatch(h.ordinals, '%d+') do free(o, id) end
-    redis.call('DEL', HOLDS .. id)
-    redis.call('SREM', VISITORS .. h.visitor, id)
+    holds[id] = false
+    changed_holds[id] = true
+    list(h.visitor, id, 0)
   end
-  redis.call('ZREM', EXP, id)
+  ends[id] = false
 end
 
 -- sweep ends holds whose time is up and returns how many.
 local function sweep(most)
   local ended = redis.call('ZRANGEBYSCORE', EXP, '-inf', int(now), 'LIMIT', 0, most)
-  for _, id in ipairs(ended) do finish(id, hold_of(redis.call('GET', HOLDS .. id))) end
+  for _, id in ipairs(ended) do finish(id, hold_of(id)) end
   return #ended
 end
 
--- had counts what the visitor holds and has bought, but for the hold `except`.
+local bought = {} -- visitor -> tickets
+
+local function bought_by(visitor)
+  bought[visitor] = bought[visitor] or redis.call('HGET', BOUGHT, visitor) or '0'
+  return tonumber(bought[visitor])
+end
+
+-- had_at_most is had_by, or more while lapsed holds are still listed.
+local function had_at_most(visitor)
+  return bought_by(visitor) + tonumber(string.match(list_of(visitor), '^%d+'))
+end
+
+-- had_by counts what the visitor holds and has bought, but for the hold `except`.
 local function had_by(visitor, except)
-  local had = tonumber(redis.call('HGET', BOUGHT, visitor) or '0')
-  for _, other in ipairs(redis.call('SMEMBERS', VISITORS .. visitor)) do
-    if other ~= except then
-      local h = hold_of(redis.call('GET', HOLDS .. other))
-      if not h then
-        redis.call('SREM', VISITORS .. visitor, other)
-      elseif h.expires > now then
-        had = had + count_of(h.ordinals)
-      end
-    end
+  local had = bought_by(visitor)
+  for other, n, till in string.gmatch(list_of(visitor), '([^:;|]+):(%d+):(%d+);') do
+    if other ~= except and tonumber(till) > now then had = had + tonumber(n) end
   end
   return had
 end
@@ -190,9 +268,10 @@ end
 local locked = {} -- by this call: ordinals as text, in order, and the byte of each
 local was_byte = {}
 
--- lock decides who has a ticket: its key is set by one hold only.
-local function lock(o, id, expires, was)
-  if not redis.call('SET', LOCKS .. o, id, 'NX', 'PX', int(expires - now)) then return false end
+-- lock decides who has a ticket: its key is set by one hold only. px is how long, in
+-- ms, as text.
+local function lock(o, id, px, was)
+  if not redis.call('SET', LOCKS .. o, id, 'NX', 'PX', px) then return false end
   locked[#locked + 1] = o
   was_byte[o] = was
   return true

@@ -106,9 +106,6 @@ func BoughtKey(event string) string { return "inv:{" + event + "}:bought" }
 // InventoryChannel carries "<seq>" after every change of StatusKey.
 func InventoryChannel(event string) string { return "inv:{" + event + "}:changed" }
 
-// HoldKey is the string of one hold. It expires a day after the hold.
-func HoldKey(event, hold string) string { return HoldPrefix(event) + hold }
-
 // HoldTicketKey is the lock of one ticket: the hold that has it. It expires
 // with the hold.
 func HoldTicketKey(event string, ordinal int) string {
@@ -122,12 +119,8 @@ func HoldTicketPrefix(event string) string { return "hold:{" + event + "}:t:" }
 // HoldExpiryKey is the sorted set hold → expiry (ms), for the sweeper.
 func HoldExpiryKey(event string) string { return "hold:{" + event + "}:exp" }
 
-// HoldPrefix is what HoldKey puts before the hold's id, for the scripts.
-func HoldPrefix(event string) string { return "hold:{" + event + "}:h:" }
+// HoldsKey is the hash of an event's holds, until the sweeper ends them.
+func HoldsKey(event string) string { return "hold:{" + event + "}:holds" }
 
-// VisitorHoldsKey is the set of one visitor's holds. It expires a day after the
-// last was made.
-func VisitorHoldsKey(event, visitor string) string { return VisitorHoldsPrefix(event) + visitor }
-
-// VisitorHoldsPrefix is what VisitorHoldsKey puts before the visitor.
-func VisitorHoldsPrefix(event string) string { return "hold:{" + event + "}:v:" }
+// HoldersKey is the hash visitor → list of their holds; who has none is not in it.
+func HoldersKey(event string) string { return "hold:{" + event + "}:of" }

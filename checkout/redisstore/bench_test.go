@@ -9,10 +9,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/redis/go-redis/v9"
 
 	"onsale/checkout"
 	"onsale/internal/stack/stacktest"
+	"onsale/lua"
 )
 
 // BenchmarkBest asks for two seats of a house of 80,000 in rows of forty, sold out but
@@ -97,4 +99,48 @@ func scriptMicros(b *testing.B, rdb *redis.Client) float64 {
 		b.Fatal(fmt.Errorf("%s: %w", m[0], err))
 	}
 	return n
+}
+
+// BenchmarkHold holds single seats for as many buyers at once, as a script does for
+// requests that come together.
+func BenchmarkHold(b *testing.B) {
+	for _, together := range []int{1, 8, 32} {
+		b.Run(strconv.Itoa(together)+" together", func(b *testing.B) {
+			o, err := redis.ParseURL(stacktest.Redis(b).URL())
+			if err != nil {
+				b.Fatal(err)
+			}
+			rdb := redis.NewClient(o)
+			b.Cleanup(func() { _ = rdb.Close() })
+			const rows, width, each = 2000, 40, 10
+			h := in(b, rdb, strings.TrimSpace(strings.Repeat(strings.Repeat("0", width)+" ", rows)), strings.Repeat("A", rows*width))
+			visitors := make([]string, together)
+			holds := 0
+			before := scriptMicros(b, rdb)
+			for b.Loop() {
+				if holds%(together*each) == 0 { // ten holds each, then others come
+					if holds+together*each > rows*width {
+						b.Fatal("the house is too small for so many")
+					}
+					b.StopTimer()
+					for i := range visitors {
+						visitors[i] = h.visitor(time.Hour)
+					}
+					b.StartTimer()
+				}
+				requests := make([]lua.HoldInput, together)
+				for i := range requests {
+					requests[i] = lua.HoldInput{
+						Visitor: visitors[i], ID: uuid.NewString(), TTL: time.Hour, Limit: each, Singles: "avoid", Ordinals: []int{holds},
+					}
+					holds++
+				}
+				replies, err := lua.Hold(context.Background(), rdb, h.event, requests)
+				if err != nil || replies[0].Code != lua.HoldOK {
+					b.Fatal(replies, err)
+				}
+			}
+			b.ReportMetric((scriptMicros(b, rdb)-before)/float64(holds), "script-µs/hold")
+		})
+	}
 }

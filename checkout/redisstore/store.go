@@ -24,13 +24,21 @@ const (
 	loadTimeout = 5 * time.Second
 	sweepBatch  = 200
 	lanes       = 2  // of calls on their way at the same time: fewer are fuller
+	fullHolds   = 16 // requests that are worth a script while another is on its way
 	mostCalls   = 64 // that travel together
 )
 
 // Store is a checkout.HoldStore.
 type Store struct {
 	rdb   redis.UniversalClient
+	holds *gather.Gatherer[hold, lua.HoldReply]
 	calls *gather.Gatherer[lua.HoldCall, lua.HoldReply]
+}
+
+// hold is a request to hold tickets of an event.
+type hold struct {
+	event string
+	lua.HoldInput
 }
 
 var _ checkout.HoldStore = (*Store)(nil)
@@ -38,6 +46,7 @@ var _ checkout.HoldStore = (*Store)(nil)
 // New returns a store. It does no I/O.
 func New(rdb redis.UniversalClient) *Store {
 	s := &Store{rdb: rdb}
+	s.holds = &gather.Gatherer[hold, lua.HoldReply]{Most: mostCalls, Lanes: lanes, Enough: fullHolds, Carry: s.carryHolds}
 	s.calls = &gather.Gatherer[lua.HoldCall, lua.HoldReply]{Most: mostCalls, Lanes: lanes, Enough: 1, Carry: s.carry}
 	return s
 }
@@ -66,6 +75,34 @@ func (s *Store) carry(ctx context.Context, calls []lua.HoldCall) []gather.Outcom
 	return out
 }
 
+// carryHolds runs one script for the requests of each event.
+func (s *Store) carryHolds(ctx context.Context, all []hold) []gather.Outcome[lua.HoldReply] {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	out := make([]gather.Outcome[lua.HoldReply], len(all))
+	done := make(map[string]bool)
+	for _, first := range all {
+		if done[first.event] {
+			continue
+		}
+		done[first.event] = true
+		var inputs []lua.HoldInput
+		var at []int
+		for i := range all {
+			if all[i].event == first.event {
+				inputs, at = append(inputs, all[i].HoldInput), append(at, i)
+			}
+		}
+		replies, err := lua.Hold(ctx, s.rdb, first.event, inputs)
+		for n, i := range at {
+			if out[i].Err = err; err == nil {
+				out[i].Reply = replies[n]
+			}
+		}
+	}
+	return out
+}
+
 // call runs one script about a hold.
 func (s *Store) call(ctx context.Context, hold string, c lua.HoldCall, rules checkout.HoldRules) (checkout.HeldTickets, error) {
 	r, err := s.calls.Do(ctx, c)
@@ -77,9 +114,7 @@ func (s *Store) call(ctx context.Context, hold string, c lua.HoldCall, rules che
 
 // Hold implements checkout.HoldStore.
 func (s *Store) Hold(ctx context.Context, event, visitor, id string, w checkout.Wanted, ttl time.Duration, rules checkout.HoldRules) (checkout.HeldTickets, error) {
-	in := lua.HoldInput{
-		Event: event, Visitor: visitor, ID: id, TTL: ttl, Limit: rules.Limit, Singles: singles(rules), Ordinals: w.Ordinals,
-	}
+	in := lua.HoldInput{Visitor: visitor, ID: id, TTL: ttl, Limit: rules.Limit, Singles: singles(rules), Ordinals: w.Ordinals}
 	for _, a := range w.Areas {
 		in.Areas = append(in.Areas, lua.Quantity{N: a.Quantity, Channel: a.Channel, Where: stretches(a.Where)})
 	}
@@ -89,7 +124,11 @@ func (s *Store) Hold(ctx context.Context, event, visitor, id string, w checkout.
 			Where: stretches(b.Where), Accessibly: stretches(b.Accessibly),
 		}
 	}
-	h, err := s.call(ctx, id, lua.HoldTickets(in), rules)
+	r, err := s.holds.Do(ctx, hold{event, in})
+	if err != nil {
+		return checkout.HeldTickets{}, down(err)
+	}
+	h, err := held(id, r, rules)
 	if w.Best != nil && fault.Is(err, fault.SoldOut) {
 		err = noBest(err, w.Best)
 	}
@@ -220,7 +259,7 @@ func refusal(r lua.HoldReply, rules checkout.HoldRules) error {
 func (s *Store) OfVisitor(ctx context.Context, event, visitor string) ([]checkout.HeldTickets, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	ids, err := s.rdb.SMembers(ctx, lua.VisitorHoldsKey(event, visitor)).Result()
+	ids, err := lua.VisitorHolds(ctx, s.rdb, event, visitor)
 	if err != nil {
 		return nil, down(err)
 	}
