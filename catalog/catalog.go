@@ -1,6 +1,10 @@
 package catalog
 
-import "time"
+import (
+	"slices"
+	"strings"
+	"time"
+)
 
 // Money is an amount in the minor unit of an ISO 4217 currency: 4500 EUR is
 // forty-five euros, 4500 JPY is four thousand five hundred yen.
@@ -112,21 +116,26 @@ type Layout struct {
 	Seats       []Seat // by ordinal
 	Runs        []Run
 
-	ordinals map[string]int
+	byID []int32 // ordinals in the order of the tickets' ids
 }
 
-// Index prepares Ordinal; it is called once by whoever loads a Layout.
+// Index prepares Ordinal; it is called once by whoever loads a Layout. A map of
+// large houses would give the garbage collector more to look at than all else.
 func (l *Layout) Index() {
-	l.ordinals = make(map[string]int, len(l.Seats))
-	for i := range l.Seats {
-		l.ordinals[l.Seats[i].ID] = i
+	l.byID = make([]int32, len(l.Seats))
+	for i := range l.byID {
+		l.byID[i] = int32(i)
 	}
+	slices.SortFunc(l.byID, func(a, b int32) int { return strings.Compare(l.Seats[a].ID, l.Seats[b].ID) })
 }
 
 // Ordinal finds a ticket by its id.
 func (l *Layout) Ordinal(ticket string) (int, bool) {
-	i, ok := l.ordinals[ticket]
-	return i, ok
+	i, ok := slices.BinarySearchFunc(l.byID, ticket, func(o int32, id string) int { return strings.Compare(l.Seats[o].ID, id) })
+	if !ok {
+		return 0, false
+	}
+	return int(l.byID[i]), true
 }
 
 // Price of the ticket with this ordinal.
