@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"strconv"
 	"sync/atomic"
@@ -279,57 +278,27 @@ func (t *holdTrial) dropLocks(ctx context.Context) error { return t.locks.FlushD
 
 func (t *holdTrial) Close() error { return closeAll(t.locks, t.node, t.servers) }
 
-// holdLatencyTrial is the same at half load. The first part of a run finds out
-// what that is.
+// holdLatencyTrial is the same at half load.
 type holdLatencyTrial struct{ *holdTrial }
 
-// Measure finds out how many requests there are in a second with at most half of
-// the tickets.
 func (t *holdLatencyTrial) Measure(ctx context.Context) (float64, error) {
-	a := t.asking()
-	a.limit /= 2
-	full, err := a.load().run(ctx, t.duration/4)
-	if err != nil {
-		return 0, err
-	}
-	a.limit *= 2
-	lines, err := a.load().open(ctx, t.duration+time.Minute)
-	if err != nil {
-		return 0, err
-	}
-	defer lines.close()
-	p := &pace{rate: full.perSecond() / 2, callers: holdConnections}
-	p99, err := t.atHalfLoad(ctx, p, func(_ context.Context, connection int) error {
-		more, _, err := lines[connection].exchange()
-		if err == nil && !more {
-			err = errors.New("there were no more tickets to ask for")
-		}
-		return err
-	}, a.left)
-	if err != nil {
-		return 0, err
-	}
-	return p99, a.settle(ctx)
+	return halfLoad(ctx, t.holds)
 }
 
 func (t *holdLatencyTrial) Reference(ctx context.Context) (float64, error) {
-	full, err := closedLoop(ctx, lockConnections, t.duration/4, t.setLock)
-	if err != nil {
-		return 0, err
-	}
-	p := &pace{rate: full.perSecond() / 2, callers: lockConnections}
-	p99, err := t.atHalfLoad(ctx, p, func(ctx context.Context, _ int) error { return t.setLock(ctx) }, func() int { return math.MaxInt32 })
-	return p99, errors.Join(err, t.dropLocks(ctx))
+	return halfLoad(ctx, t.lockings)
 }
 
-// atHalfLoad is the 99th percentile of the time of calls, in µs, of which at most
-// left can be made. A machine that does other things besides may not be able to
-// make them at that rate, which is no half load then: it gets two more tries.
-func (t *holdLatencyTrial) atHalfLoad(ctx context.Context, p *pace, do func(ctx context.Context, caller int) error, left func() int) (float64, error) {
-	for range 3 {
-		enough := time.Duration(float64(left()) / p.rate * float64(time.Second))
-		took, err := p.run(ctx, min(t.duration/2, enough), do)
-		if err != nil {
+// halfLoad is the 99th percentile of the times, in µs, that calls at half of their
+// full rate take. A machine that does other things besides may not be able to make
+// them at that rate, which is no half load then: full and half are measured again.
+func halfLoad(ctx context.Context, measure func(ctx context.Context) (*pace, []time.Duration, error)) (float64, error) {
+	const tries = 5
+	var p *pace
+	for range tries {
+		var took []time.Duration
+		var err error
+		if p, took, err = measure(ctx); err != nil {
 			return 0, err
 		}
 		if p.keptUp(took) {
@@ -337,4 +306,45 @@ func (t *holdLatencyTrial) atHalfLoad(ctx context.Context, p *pace, do func(ctx 
 		}
 	}
 	return 0, fmt.Errorf("%s calls a second, half of what was reached just before, keep all callers busy: the machine does too much besides", thousands(p.rate))
+}
+
+// holds finds out how many requests there are in a second with at most half of
+// the tickets, and sends half as many.
+func (t *holdLatencyTrial) holds(ctx context.Context) (*pace, []time.Duration, error) {
+	a := t.asking()
+	a.limit /= 2
+	full, err := a.load().run(ctx, t.duration/4)
+	if err != nil {
+		return nil, nil, err
+	}
+	a.limit *= 2
+	lines, err := a.load().open(ctx, t.duration+time.Minute)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer lines.close()
+	p := &pace{rate: full.perSecond() / 2, callers: holdConnections}
+	enough := time.Duration(float64(a.left()) / p.rate * float64(time.Second))
+	took, err := p.run(ctx, min(t.duration/2, enough), func(_ context.Context, connection int) error {
+		more, _, err := lines[connection].exchange()
+		if err == nil && !more {
+			err = errors.New("there were no more tickets to ask for")
+		}
+		return err
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	return p, took, a.settle(ctx)
+}
+
+// lockings is the same for the reference.
+func (t *holdLatencyTrial) lockings(ctx context.Context) (*pace, []time.Duration, error) {
+	full, err := closedLoop(ctx, lockConnections, t.duration/4, t.setLock)
+	if err != nil {
+		return nil, nil, err
+	}
+	p := &pace{rate: full.perSecond() / 2, callers: lockConnections}
+	took, err := p.run(ctx, t.duration/2, func(ctx context.Context, _ int) error { return t.setLock(ctx) })
+	return p, took, errors.Join(err, t.dropLocks(ctx))
 }

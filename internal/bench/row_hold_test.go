@@ -3,7 +3,9 @@ package bench
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 func TestSetOrdinal(t *testing.T) {
@@ -111,6 +114,27 @@ func TestAskingForEveryTicketOnce(t *testing.T) {
 	}
 	if err := a.settle(t.Context()); err != nil || released != 2000 {
 		t.Errorf("%d holds are released: %v", released, err)
+	}
+}
+
+func TestHalfLoadThatIsNone(t *testing.T) {
+	t.Parallel()
+	busy, free := []time.Duration{time.Second, time.Second, time.Second}, []time.Duration{time.Millisecond, time.Millisecond, 7 * time.Millisecond}
+	run := func(results ...[]time.Duration) (p99 float64, tries int, err error) {
+		p99, err = halfLoad(t.Context(), func(context.Context) (*pace, []time.Duration, error) {
+			tries++
+			return &pace{rate: 1000, callers: 10}, results[min(tries, len(results))-1], nil
+		})
+		return p99, tries, err
+	}
+	if p99, tries, err := run(busy, busy, free); err != nil || tries != 3 || p99 != 7000 {
+		t.Errorf("%v µs after %d tries, %v", p99, tries, err)
+	}
+	if _, tries, err := run(busy); err == nil || tries != 5 || !strings.Contains(err.Error(), "1,000 calls a second") {
+		t.Errorf("%d tries on a busy machine: %v", tries, err)
+	}
+	if _, err := halfLoad(t.Context(), func(context.Context) (*pace, []time.Duration, error) { return nil, nil, io.ErrNoProgress }); !errors.Is(err, io.ErrNoProgress) {
+		t.Errorf("a failing measurement: %v", err)
 	}
 }
 
