@@ -229,7 +229,7 @@ func (h *adminHub) serve(conn *websocket.Conn) {
 	h.mu.Lock()
 	if h.closed || len(h.mail) >= mostConsoles {
 		h.mu.Unlock()
-		closeNow(conn, closeMoving, "try again soon")
+		closeNow(conn, closeReconnect, "try again soon")
 		return
 	}
 	h.mail[mail] = struct{}{}
@@ -254,7 +254,7 @@ func (h *adminHub) serve(conn *websocket.Conn) {
 		select {
 		case frame, ok := <-mail:
 			if !ok {
-				closeNow(conn, closeMoving, "")
+				closeNow(conn, closeReconnect, "")
 				return
 			}
 			_ = conn.SetWriteDeadline(time.Now().Add(liveWrite))

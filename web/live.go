@@ -20,14 +20,12 @@ import (
 // The live seat map: one snapshot to each viewer, then the same delta to all.
 
 const (
-	liveEvery    = 250 * time.Millisecond // deltas are gathered this long
-	liveWrite    = 3 * time.Second
-	livePing     = 25 * time.Second
-	livePong     = 60 * time.Second
-	liveMailbox  = 8 // deltas a slow viewer may be behind before they start anew
-	mostViewers  = 15000
-	closeTooSlow = 4008
-	closeMoving  = 4000
+	liveEvery   = 250 * time.Millisecond // deltas are gathered this long
+	liveWrite   = 3 * time.Second
+	livePing    = 25 * time.Second
+	livePong    = 60 * time.Second
+	liveMailbox = 8 // deltas a slow viewer may be behind before they start anew
+	mostViewers = 15000
 )
 
 // twoBits packs status bytes four to a byte, lowest bits first: 0 available,
@@ -211,7 +209,7 @@ func (h *liveHub) add(event string, conn *websocket.Conn, first *checkout.View) 
 	h.mu.Lock()
 	if h.closed || h.count >= mostViewers {
 		h.mu.Unlock()
-		closeNow(conn, closeMoving, "try again soon")
+		closeNow(conn, closeReconnect, "try again soon")
 		return
 	}
 	m := h.maps[event]
@@ -346,7 +344,7 @@ func (h *liveHub) broadcast(m *liveEvent, v *checkout.View) {
 		case viewer.mail <- msg:
 		default:
 			delete(m.viewers, viewer) // too slow; a fresh snapshot serves them better
-			viewer.end(closeTooSlow)
+			viewer.end(closeSlow)
 		}
 	}
 }
@@ -378,7 +376,7 @@ func (h *liveHub) shutdown() {
 	for _, m := range h.maps {
 		m.stop()
 		for v := range m.viewers {
-			v.end(closeMoving)
+			v.end(closeReconnect)
 		}
 	}
 }
