@@ -1,6 +1,9 @@
 package web
 
-import "sync"
+import (
+	"iter"
+	"sync"
+)
 
 // wants is what should be written to a socket.
 type wants uint8
@@ -41,6 +44,21 @@ func (o *outbox) push(p *socket, w wants) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.add(p, w)
+}
+
+// pushAll adds to what all of these want.
+func (o *outbox) pushAll(all iter.Seq[*socket], w wants) {
+	const piece = 256 // after which others get at the outbox
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := 0
+	for p := range all {
+		o.add(p, w)
+		if n++; n%piece == 0 {
+			o.mu.Unlock()
+			o.mu.Lock()
+		}
+	}
 }
 
 func (o *outbox) add(p *socket, w wants) {

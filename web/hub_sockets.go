@@ -43,6 +43,7 @@ type socketOptions struct {
 	farewell     time.Duration // for a slow reader to take the rest and the close frame
 	workers      int           // goroutines that write
 	waiters      int           // goroutines that wait for slow readers
+	most         int           // connections at this node; 0: no limit
 	perAddress   int           // most connections of one network address; 0: no limit
 	sendBuffer   int           // bytes the kernel keeps for one connection
 	readLimit    int64         // most bytes of a client's frame
@@ -343,7 +344,7 @@ func (h *sockets) pulse(p *socket, at time.Time) wants {
 }
 
 // begin makes p a socket of the hub whose handshake has the turn. It returns
-// fault.Unavailable when the hub is being shut down, and fault.TooMany.
+// fault.Unavailable when the hub is full or being shut down, and fault.TooMany.
 func (h *sockets) begin(p *socket, who party, address string) error {
 	p.party, p.busy = who, true
 	p.saw(h.now())
@@ -355,6 +356,9 @@ func (h *sockets) begin(p *socket, who party, address string) error {
 	defer h.mu.Unlock()
 	if h.closing {
 		return fault.New(fault.Unavailable, "this node is going away; please connect again").After(time.Second)
+	}
+	if h.o.most > 0 && len(h.all) >= h.o.most {
+		return fault.New(fault.Unavailable, "this node has as many connections as it can; please connect again").After(5 * time.Second)
 	}
 	if h.o.perAddress > 0 {
 		if h.addresses[p.address] >= h.o.perAddress {
