@@ -220,7 +220,7 @@ func TestSeatMapOverHTTP(t *testing.T) {
 	} {
 		r, body := s.packed(asked, "")
 		tag := r.Header.Get("ETag")
-		if r.StatusCode != 200 || r.Header.Get("Content-Encoding") != coding || r.ContentLength != int64(len(body)) ||
+		if r.StatusCode != http.StatusOK || r.Header.Get("Content-Encoding") != coding || r.ContentLength != int64(len(body)) ||
 			!slices.Contains(r.Header.Values("Vary"), "Accept-Encoding") || r.Header.Get("Cache-Control") != "public, max-age=1" ||
 			r.Header.Get("Content-Type") != "application/json; charset=utf-8" {
 			t.Errorf("%s: %d %v", asked, r.StatusCode, r.Header)
@@ -233,7 +233,7 @@ func TestSeatMapOverHTTP(t *testing.T) {
 		}
 		tags[coding] = tag
 		for _, known := range []string{tag, "W/" + tag, `"other", ` + tag, "*"} {
-			if r, body := s.packed(asked, known); r.StatusCode != 304 || len(body) > 0 || r.Header.Get("ETag") != tag || r.Header.Get("Content-Encoding") != "" {
+			if r, body := s.packed(asked, known); r.StatusCode != http.StatusNotModified || len(body) > 0 || r.Header.Get("ETag") != tag || r.Header.Get("Content-Encoding") != "" {
 				t.Errorf("%s, knowing %s: %d %v, %d bytes", asked, known, r.StatusCode, r.Header, len(body))
 			}
 		}
@@ -252,7 +252,7 @@ func TestSeatMapOverHTTP(t *testing.T) {
 		r, body := s.packed(coding, tag)
 		var f seatFrame
 		must(t, json.Unmarshal(unpacked(t, coding, body), &f))
-		if r.StatusCode != 200 || r.Header.Get("ETag") == tag || f.states(t)[3] != 1 {
+		if r.StatusCode != http.StatusOK || r.Header.Get("ETag") == tag || f.states(t)[3] != 1 {
 			t.Errorf("%q after a hold: %d %v %+v", coding, r.StatusCode, r.Header, f)
 		}
 	}

@@ -50,7 +50,7 @@ type Deps struct {
 	AdminToken     string
 	BodyBytes      int64 // largest request body
 	// SocketsPerAddress is the most WebSockets of visitors from one network
-	// address at this node; 0: no limit.
+	// address at this node, and the most of viewers of seat maps; 0: no limit.
 	SocketsPerAddress int
 	EventDefaults     catalog.Defaults
 
