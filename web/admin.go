@@ -196,6 +196,12 @@ func newAdminHub(s *Server) *adminHub { return &adminHub{s: s, mail: make(map[ch
 
 const mostConsoles = 100
 
+const (
+	consoleWrite = 3 * time.Second
+	consolePing  = 25 * time.Second
+	consolePong  = 60 * time.Second
+)
+
 // adminLive sends a summary each second. The token comes in the Authorization
 // header, or in the first frame: {"token":"…"}.
 func (s *Server) adminLive(c *gin.Context) {
@@ -211,7 +217,7 @@ func (s *Server) adminLive(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
-	conn := s.upgradeViewer(c)
+	conn := s.upgradeConsole(c)
 	if conn == nil {
 		return
 	}
@@ -229,12 +235,42 @@ func (s *Server) adminLive(c *gin.Context) {
 	s.admin.serve(conn)
 }
 
+var consoleUpgrader = websocket.Upgrader{
+	ReadBufferSize: 256, WriteBufferSize: 1024, WriteBufferPool: &sync.Pool{},
+	HandshakeTimeout: 5 * time.Second,
+	CheckOrigin:      func(*http.Request) bool { return true }, // originAllowed has checked
+}
+
+// upgradeConsole makes a WebSocket of the request. It returns nil for other
+// requests and broken handshakes, which it has answered then, and when the
+// connection is lost meanwhile.
+func (s *Server) upgradeConsole(c *gin.Context) *websocket.Conn {
+	if err := wantsWebSocket(c); err != nil {
+		s.fail(c, err)
+		return nil
+	}
+	u := consoleUpgrader
+	u.Error = func(_ http.ResponseWriter, _ *http.Request, _ int, reason error) {
+		s.fail(c, fault.Wrap(reason, fault.Invalid, "the WebSocket handshake is not valid: %s", strings.TrimPrefix(reason.Error(), "websocket: ")))
+	}
+	conn, err := u.Upgrade(c.Writer, c.Request, nil)
+	if err != nil {
+		return nil
+	}
+	return conn
+}
+
+func closeNow(conn *websocket.Conn, code int, reason string) {
+	_ = conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, reason), time.Now().Add(time.Second))
+	_ = conn.Close()
+}
+
 func (h *adminHub) serve(conn *websocket.Conn) {
 	mail := make(chan []byte, 1)
 	h.mu.Lock()
 	if h.closed || len(h.mail) >= mostConsoles {
 		h.mu.Unlock()
-		closeNow(conn, closeMoving, "try again soon")
+		closeNow(conn, closeReconnect, "try again soon")
 		return
 	}
 	h.mail[mail] = struct{}{}
@@ -243,8 +279,8 @@ func (h *adminHub) serve(conn *websocket.Conn) {
 
 	go func() { // ends with the connection
 		defer h.wg.Done()
-		_ = conn.SetReadDeadline(time.Now().Add(livePong))
-		conn.SetPongHandler(func(string) error { return conn.SetReadDeadline(time.Now().Add(livePong)) })
+		_ = conn.SetReadDeadline(time.Now().Add(consolePong))
+		conn.SetPongHandler(func(string) error { return conn.SetReadDeadline(time.Now().Add(consolePong)) })
 		for {
 			if _, _, err := conn.NextReader(); err != nil {
 				break
@@ -252,20 +288,20 @@ func (h *adminHub) serve(conn *websocket.Conn) {
 		}
 		h.drop(mail)
 	}()
-	ping := time.NewTicker(livePing)
+	ping := time.NewTicker(consolePing)
 	defer ping.Stop()
 	for {
 		var err error
 		select {
 		case frame, ok := <-mail:
 			if !ok {
-				closeNow(conn, closeMoving, "")
+				closeNow(conn, closeReconnect, "")
 				return
 			}
-			_ = conn.SetWriteDeadline(time.Now().Add(liveWrite))
+			_ = conn.SetWriteDeadline(time.Now().Add(consoleWrite))
 			err = conn.WriteMessage(websocket.TextMessage, frame)
 		case <-ping.C:
-			err = conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(liveWrite))
+			err = conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(consoleWrite))
 		}
 		if err != nil {
 			_ = conn.Close()

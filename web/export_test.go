@@ -25,3 +25,7 @@ func Problems() map[string]struct {
 	}
 	return all
 }
+
+// SmallSendBuffers has the kernel keep next to nothing for viewers who connect
+// from now on.
+func (s *Server) SmallSendBuffers() { s.live.sockets.o.sendBuffer = 1 }

@@ -2,13 +2,8 @@ package web
 
 import (
 	"context"
-	"errors"
-	"hash/maphash"
 	"log/slog"
 	"math/rand/v2"
-	"net"
-	"sync"
-	"syscall"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -21,96 +16,54 @@ import (
 	"onsale/waitroom/pass"
 )
 
-// Close codes of the waiting room's WebSocket, as API.md lists them.
-const (
-	closeReconnect = 4000 // come back soon: this node goes away
-	closeUnknown   = 4001 // nobody knows this visitor here; join first
-	closeOrigin    = 4003 // pages of this origin may not connect
-	closeSlow      = 4008 // frames were not read in time
-	closeOver      = 4010 // the room is closed
-	closePolicy    = 1008 // the client talks too much
-)
-
-const subprotocol = "onsale.v1"
-
 // hubOptions are the hub's times and sizes.
 type hubOptions struct {
-	tick         time.Duration // between two looks at a room
-	hurry        time.Duration // least time between two looks when there are news
-	calm         time.Duration // after which a frame is sent though nothing changed
-	ping         time.Duration // between two pings
-	pong         time.Duration // of silence after which a connection is dead
-	write        time.Duration // for one frame to be taken by the kernel
-	answer       time.Duration // for a client to answer a close frame
-	farewell     time.Duration // for a slow reader to take the rest and the close frame
-	auth         time.Duration // for the first frame, with the token
-	workers      int           // goroutines that write
-	perVisitor   int           // most connections of one visitor
-	perAddress   int           // most connections of one network address; 0: no limit
-	front        int           // places from the head whose number is exact
-	samples      int           // places behind the front whose number is asked for
-	lookups      int           // most visitors looked up at once
-	sweep        int           // visitors looked up in passing, in turn
-	restores     int           // visitors given their place back at the same time
-	sendBuffer   int           // bytes the kernel keeps for one connection
-	readLimit    int64         // most bytes of a client's frame
-	idleMessages int           // frames a client may send without being asked
+	socketOptions
+
+	tick       time.Duration // between two looks at a room
+	hurry      time.Duration // least time between two looks when there are news
+	calm       time.Duration // after which a frame is sent though nothing changed
+	auth       time.Duration // for the first frame, with the token
+	perVisitor int           // most connections of one visitor
+	front      int           // places from the head whose number is exact
+	samples    int           // places behind the front whose number is asked for
+	lookups    int           // most visitors looked up at once
+	sweep      int           // visitors looked up in passing, in turn
+	restores   int           // visitors given their place back at the same time
 }
 
 func defaultHubOptions() hubOptions {
 	return hubOptions{
-		tick: time.Second, hurry: 100 * time.Millisecond, calm: 15 * time.Second,
-		ping: 25 * time.Second, pong: 60 * time.Second, write: 500 * time.Millisecond, farewell: 5 * time.Second, answer: 2 * time.Second,
-		auth: 5 * time.Second, workers: 16, perVisitor: 16,
-		front: 1000, samples: 64, lookups: 1024, sweep: 128, restores: 16,
-		sendBuffer: 16 << 10, readLimit: 2 << 10, idleMessages: 20,
+		socketOptions: defaultSocketOptions(),
+		tick:          time.Second, hurry: 100 * time.Millisecond, calm: 15 * time.Second, auth: 5 * time.Second,
+		perVisitor: 16, front: 1000, samples: 64, lookups: 1024, sweep: 128, restores: 16,
 	}
 }
 
 // Hub holds the WebSockets of everyone who waits at this node and tells them
 // where they stand.
 //
-// A connection costs no goroutine and no buffer: after the handshake all are
-// watched by one poller (where there is no epoll, each is read by a goroutine
-// with a small buffer). Once a tick, one round trip per room fetches the
-// room, the places of the first thousand in line and how many stand before a
-// sample of the local visitors; everybody else's number is interpolated. What a
-// visitor is told is composed when it is written, so that a connection's
-// mailbox has one slot and the latest always wins. A fixed set of workers
-// writes, with deadlines; a reader that is too slow is dropped.
+// Once a tick, one round trip per room fetches the room, the places of the first
+// thousand in line and how many stand before a sample of the local visitors;
+// everybody else's number is interpolated. What a visitor is told is composed
+// when it is written.
 //
 // While the store is down, connections stay and numbers stand still. When a
 // room has lost its line, the hub gives those connected to it their places back.
 //
-// Locks are taken in the order Hub.mu, crowd.mu, outbox.mu, and none is held
-// during I/O.
+// Locks are taken in the order Hub.mu (that of its sockets), crowd.mu, outbox.mu,
+// and none is held during I/O.
 type Hub struct {
-	rooms *waitroom.Service
-	keys  *pass.KeySet
-	log   *slog.Logger
-	now   func() time.Time
-	o     hubOptions
-	out   outbox
-	wake  chan struct{}
+	sockets
 
-	mu     sync.Mutex
-	crowds map[string]*crowd
-	peers  map[*peer]struct{}
-	// How many connections each network address has, by its hash.
-	addresses map[uint64]int
-	seed      maphash.Seed
-	closing   bool
-	readers   sync.WaitGroup // connections, and goroutines for them
+	rooms  *waitroom.Service
+	keys   *pass.KeySet
+	log    *slog.Logger
+	o      hubOptions
+	wake   chan struct{}
+	crowds map[string]*crowd // guarded by mu
 
-	poll poller
-
-	farew chan struct{} // slots for slow readers being said goodbye to
-
-	connections prometheus.GaugeFunc
-	pushes      prometheus.Counter
-	slow        prometheus.Counter
-	crowded     prometheus.Counter
-	looks       prometheus.Histogram
+	looks prometheus.Histogram
 }
 
 func newHub(s *Server) *Hub {
@@ -125,50 +78,26 @@ func newHub(s *Server) *Hub {
 
 func makeHub(rooms *waitroom.Service, keys *pass.KeySet, log *slog.Logger, now func() time.Time, o hubOptions) *Hub {
 	h := &Hub{
-		rooms: rooms, keys: keys, log: log, now: now, o: o,
-		wake: make(chan struct{}, 1), crowds: make(map[string]*crowd), peers: make(map[*peer]struct{}), addresses: make(map[uint64]int), seed: maphash.MakeSeed(), farew: make(chan struct{}, 64),
-		pushes: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "onsale_hub_pushes_total", Help: "Frames told to visitors.",
-		}),
-		slow: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "onsale_hub_slow_readers_total", Help: "Connections dropped because frames were not read.",
-		}),
-		crowded: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "onsale_hub_refused_total", Help: "Connections refused because their network address has too many.",
-		}),
+		rooms: rooms, keys: keys, log: log, o: o, wake: make(chan struct{}, 1), crowds: make(map[string]*crowd),
 		looks: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "onsale_hub_tick_seconds", Help: "Time to look at a room and decide whom to tell.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5},
 		}),
 	}
-	h.connections = prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "onsale_hub_connections", Help: "WebSockets of visitors at this node.",
-	}, func() float64 { return float64(h.Connections()) })
-	h.out.init()
+	h.init(o.socketOptions, now, "onsale_hub", "visitors")
+	h.advice = "your place is safe, ask for it with GET …/me"
 	return h
 }
 
 func (h *Hub) register(r prometheus.Registerer) error {
-	if r == nil {
-		return nil
-	}
-	var errs []error
-	for _, c := range []prometheus.Collector{h.connections, h.pushes, h.slow, h.crowded, h.looks} {
-		errs = append(errs, r.Register(c))
-	}
-	return errors.Join(errs...)
+	return register(r, append(h.collectors(), h.looks)...)
 }
 
 // Run looks at the rooms and tells visitors until ctx ends. Connections stay
 // open; Shutdown ends them.
 func (h *Hub) Run(ctx context.Context) error {
 	var g errgroup.Group
-	for range h.o.workers {
-		g.Go(func() error {
-			h.deliver()
-			return nil
-		})
-	}
+	h.work(&g)
 	g.Go(func() error {
 		_ = h.rooms.News(ctx, h.heard) // ends with ctx
 		return nil
@@ -269,13 +198,6 @@ func (h *Hub) heard(n waitroom.News) {
 	}
 }
 
-// Connections is how many WebSockets are open.
-func (h *Hub) Connections() int {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	return len(h.peers)
-}
-
 // opening is what a visitor's WebSocket is opened with.
 type opening struct {
 	event   string
@@ -294,9 +216,8 @@ func (h *Hub) serve(c *gin.Context, o opening) error {
 	if err != nil {
 		return err
 	}
-	p := &peer{}
-	p.saw(h.now())
-	if err := h.track(p, c.ClientIP()); err != nil {
+	p := &peer{hub: h}
+	if err := h.begin(&p.socket, p, c.ClientIP()); err != nil {
 		return err
 	}
 	buffer := told.Get().(*[]byte)
@@ -318,15 +239,15 @@ func (h *Hub) serve(c *gin.Context, o opening) error {
 		}
 	}
 	if err != nil {
-		h.drop(p)
+		h.drop(&p.socket)
 		return err
 	}
 	conn, err := takeOver(c.Writer)
 	if err != nil { // the connection is gone, there is nobody to tell
-		h.drop(p)
+		h.drop(&p.socket)
 		return nil
 	}
-	if h.ready(p, conn) {
+	if h.ready(&p.socket, conn) {
 		code = closeReconnect
 	}
 	payload := len(first)
@@ -335,13 +256,9 @@ func (h *Hub) serve(c *gin.Context, o opening) error {
 		first = appendFrame(first, websocket.TextMessage, first[:payload])
 	}
 	*buffer = first
-	_, err = p.write(first[payload:], h.o.write)
+	h.opened(&p.socket, first[payload:], code)
 	switch {
-	case err != nil:
-		h.drop(p)
-		return nil
 	case code != 0:
-		h.finish(p, code)
 	case o.join != nil:
 		h.pushes.Inc()
 		h.enter(p, o.event, v, &seen)
@@ -351,78 +268,8 @@ func (h *Hub) serve(c *gin.Context, o opening) error {
 		go h.introduce(p, o.event)
 		return nil
 	}
-	h.listen(p)
+	h.listen(&p.socket)
 	return nil
-}
-
-// track counts a connection, unless the hub is being shut down.
-func (h *Hub) track(p *peer, address string) error {
-	if h.o.perAddress > 0 {
-		p.address = maphash.String(h.seed, waitroom.Network(address))
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.closing {
-		return fault.New(fault.Unavailable, "this node is going away; please connect again").After(time.Second)
-	}
-	if h.o.perAddress > 0 {
-		if h.addresses[p.address] >= h.o.perAddress {
-			h.crowded.Inc()
-			return fault.New(fault.TooMany, "there are too many connections from this network; your place is safe, ask for it with GET …/me").After(30 * time.Second)
-		}
-		h.addresses[p.address]++
-	}
-	h.readers.Add(1)
-	h.peers[p] = struct{}{}
-	return nil
-}
-
-// drop ends a connection and forgets it.
-func (h *Hub) drop(p *peer) {
-	h.mu.Lock()
-	first := p.gone.CompareAndSwap(false, true)
-	conn, c := p.conn, p.crowd
-	delete(h.peers, p)
-	if first && h.o.perAddress > 0 {
-		if h.addresses[p.address]--; h.addresses[p.address] == 0 {
-			delete(h.addresses, p.address)
-		}
-	}
-	h.mu.Unlock()
-	if !first {
-		return
-	}
-	if conn != nil {
-		h.poll.remove(p)
-		_ = conn.Close()
-	}
-	if c != nil {
-		c.mu.Lock()
-		c.remove(p)
-		c.mu.Unlock()
-	}
-	h.readers.Done()
-}
-
-// dropSoon gives the client a moment to answer the close frame.
-func (h *Hub) dropSoon(p *peer) {
-	time.AfterFunc(h.o.answer, func() { h.drop(p) })
-}
-
-// ready sets up a connection, and reports whether the hub began to shut down
-// during its handshake. From here on it is ours alone: of the handshake's
-// connection only the network's is kept.
-func (h *Hub) ready(p *peer, conn net.Conn) (closing bool) {
-	if b, ok := conn.(interface{ SetWriteBuffer(bytes int) error }); ok {
-		_ = b.SetWriteBuffer(h.o.sendBuffer) // only a bound on kernel memory
-	}
-	if socket, ok := conn.(syscall.Conn); ok {
-		p.raw, _ = socket.SyscallConn() // nil: read by a goroutine
-	}
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	p.conn = conn
-	return h.closing
 }
 
 // introduce waits for the frame that says who the visitor is.
@@ -438,59 +285,15 @@ func (h *Hub) introduce(p *peer, event string) {
 	_ = p.conn.SetReadDeadline(time.Time{})
 	switch {
 	case fault.Is(err, fault.Unauthorized), fault.Is(err, fault.UnknownVisitor):
-		h.finish(p, closeUnknown)
+		h.finish(&p.socket, closeUnknown)
 	case fault.Is(err, fault.Invalid):
-		h.finish(p, closePolicy)
+		h.finish(&p.socket, closePolicy)
 	case err != nil:
-		h.finish(p, closeReconnect)
+		h.finish(&p.socket, closeReconnect)
 	default:
 		h.enter(p, event, v, nil)
 	}
-	h.listen(p)
-}
-
-// listen has what a client sends taken in until the connection ends.
-func (h *Hub) listen(p *peer) {
-	if !h.poll.add(p, h.readable) {
-		go h.read(p)
-	}
-}
-
-// readable takes what a client has sent, which is nothing but control frames.
-func (h *Hub) readable(p *peer, buffer []byte) {
-	n, err := p.readNow(buffer)
-	if err != nil {
-		h.drop(p)
-		return
-	}
-	switch goesOn, code := h.heed(p, buffer[:n], nil); {
-	case code == 0:
-	case p.closed.Load(): // there is nothing more to say
-		if !goesOn {
-			h.drop(p)
-		}
-	case !h.out.bye(p, code, !goesOn):
-		h.drop(p)
-	}
-}
-
-// read is readable for connections that the poller cannot watch.
-func (h *Hub) read(p *peer) {
-	defer h.drop(p)
-	var buffer [256]byte
-	for {
-		n, err := p.conn.Read(buffer[:])
-		if err != nil {
-			return
-		}
-		goesOn, code := h.heed(p, buffer[:n], nil)
-		if code != 0 {
-			h.finish(p, code)
-		}
-		if !goesOn {
-			return
-		}
-	}
+	h.listen(&p.socket)
 }
 
 // witness is what the hub had heard of an event before a visitor joined.
@@ -520,7 +323,7 @@ func (h *Hub) enter(p *peer, event string, v waitroom.Visitor, joined *witness) 
 	h.mu.Lock()
 	if h.closing {
 		h.mu.Unlock()
-		h.finish(p, closeReconnect)
+		h.finish(&p.socket, closeReconnect)
 		return
 	}
 	if p.gone.Load() {
@@ -551,84 +354,10 @@ func (h *Hub) enter(p *peer, event string, v waitroom.Visitor, joined *witness) 
 	c.mu.Unlock()
 	switch {
 	case !ok:
-		h.finish(p, closePolicy)
+		h.finish(&p.socket, closePolicy)
 	case !looked:
 		h.hurryUp()
 	case joined == nil:
-		h.out.push(p, wantMe)
+		h.out.push(&p.socket, wantNews)
 	}
-}
-
-// finish sends a close frame and gives the client a moment to answer it.
-func (h *Hub) finish(p *peer, code int) {
-	if !p.closed.CompareAndSwap(false, true) {
-		return
-	}
-	if _, err := p.write(closeFrame(code), h.o.write); err != nil {
-		h.drop(p)
-		return
-	}
-	h.dropSoon(p)
-}
-
-// Shutdown ends all connections with code 4000, in batches spread over three
-// quarters of the time ctx leaves (at most a minute; five seconds when ctx has
-// no end), so that clients do not all come back to the other nodes at once. It
-// returns when the last is gone, or when ctx ends.
-func (h *Hub) Shutdown(ctx context.Context) {
-	h.mu.Lock()
-	h.closing = true
-	peers := make([]*peer, 0, len(h.peers))
-	for p := range h.peers {
-		if p.conn != nil { // else still in its handshake, after which ready ends it
-			peers = append(peers, p)
-		}
-	}
-	h.mu.Unlock()
-	spread := 5 * time.Second
-	if end, ok := ctx.Deadline(); ok {
-		spread = min(max(time.Until(end), 0), time.Minute)
-	}
-	spread = spread * 3 / 4
-	const batch = 100
-	pause := spread / time.Duration(max(1, (len(peers)+batch-1)/batch))
-	for start := 0; start < len(peers); start += batch {
-		if start > 0 {
-			select {
-			case <-ctx.Done():
-			case <-time.After(pause):
-			}
-		}
-		var g errgroup.Group
-		g.SetLimit(16)
-		for _, p := range peers[start:min(start+batch, len(peers))] {
-			g.Go(func() error {
-				h.finish(p, closeReconnect)
-				return nil
-			})
-		}
-		_ = g.Wait()
-	}
-	gone := make(chan struct{})
-	go func() {
-		h.readers.Wait()
-		close(gone)
-	}()
-	select {
-	case <-gone:
-		return
-	case <-ctx.Done():
-	}
-	h.mu.Lock()
-	peers = peers[:0]
-	for p := range h.peers {
-		if p.conn != nil {
-			peers = append(peers, p)
-		}
-	}
-	h.mu.Unlock()
-	for _, p := range peers {
-		h.drop(p)
-	}
-	<-gone
 }

@@ -89,7 +89,6 @@ func (c *crowd) admit(p *peer, v waitroom.Visitor, most int) bool {
 		g.v.Ahead = min(g.v.Ahead, v.Ahead)
 	}
 	p.guest, p.sibling = g, g.peers
-	p.pinged = p.seen.Load()
 	g.peers = p
 	g.count++
 	return true
@@ -455,9 +454,9 @@ func (h *Hub) announce(c *crowd, before, now *sight) {
 		switch {
 		case g.v.State == waitroom.Waiting && g.v.Ahead == notKnown: // in a moment
 		case changed, g.toldAt.IsZero():
-			w = wantMe
+			w = wantNews
 		case !at.Before(g.due) && (g.v.State == waitroom.Waiting && g.v.Ahead != g.told || at.Sub(g.toldAt) >= h.o.calm):
-			w = wantMe
+			w = wantNews
 		}
 		if w != 0 {
 			h.note(g, now, at)
@@ -466,17 +465,8 @@ func (h *Hub) announce(c *crowd, before, now *sight) {
 			w |= wantOver
 		}
 		for p := g.peers; p != nil; p = p.sibling {
-			ask := w
-			if silent := at.Unix() - p.seen.Load(); silent >= int64(h.o.pong/time.Second) {
-				h.out.push(p, wantEnd)
-				continue
-			}
-			if at.Unix()-p.pinged >= int64(h.o.ping/time.Second) {
-				p.pinged = at.Unix()
-				ask |= wantPing
-			}
-			if ask != 0 {
-				h.out.push(p, ask)
+			if ask := w | h.pulse(&p.socket, at); ask != 0 {
+				h.out.push(&p.socket, ask)
 			}
 		}
 	}
@@ -539,7 +529,7 @@ func (h *Hub) lost(event string, missing []*guest) []waitroom.JoinRequest {
 			back = append(back, r)
 		default:
 			for p := g.peers; p != nil; p = p.sibling {
-				h.out.push(p, wantGone)
+				h.out.push(&p.socket, wantGone)
 			}
 		}
 	}
@@ -568,7 +558,7 @@ func (h *Hub) restore(ctx context.Context, c *crowd, lost []waitroom.JoinRequest
 			}
 			if fault.Is(err, fault.RoomClosed) {
 				for p := visitor.peers; p != nil; p = p.sibling {
-					h.out.push(p, wantOver)
+					h.out.push(&p.socket, wantOver)
 				}
 				return nil
 			}

@@ -7,8 +7,8 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// inbox is what a client has sent and that is not whole yet. Who waits sends
-// small control frames, which come whole, so a connection hardly ever has one.
+// inbox is what a client has sent and that is not whole yet. Clients send small
+// control frames, which come whole, so a connection hardly ever has one.
 type inbox struct {
 	held    []byte // the beginning of a frame
 	open    bool   // fragments of a message have come, and more will
@@ -80,7 +80,7 @@ type message struct {
 // frame until that returns false. It reports whether the connection goes on;
 // code is the close code for a client that breaks the protocol. wanted says that
 // the content of messages is needed. data is not kept.
-func (p *peer) take(data []byte, most int64, wanted bool, on func(message) bool) (goesOn bool, code int) {
+func (p *socket) take(data []byte, most int64, wanted bool, on func(message) bool) (goesOn bool, code int) {
 	if p.in != nil && len(p.in.held) > 0 {
 		p.in.held = append(p.in.held, data...)
 		data = p.in.held
@@ -117,7 +117,7 @@ func (p *peer) take(data []byte, most int64, wanted bool, on func(message) bool)
 }
 
 // assemble puts the fragments of messages together.
-func (p *peer) assemble(f frame, most int64, wanted bool) (m message, whole bool, code int) {
+func (p *socket) assemble(f frame, most int64, wanted bool) (m message, whole bool, code int) {
 	if f.opcode >= websocket.CloseMessage {
 		return message{f.opcode, f.payload}, true, 0
 	}

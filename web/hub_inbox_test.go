@@ -39,7 +39,7 @@ const mostOfFrame = 200
 
 // heard takes data in pieces and says what came of it.
 func heard(data []byte, cut func(left int) int) (got []message, goesOn bool, code int) {
-	p := &peer{}
+	p := &socket{}
 	for len(data) > 0 {
 		n := cut(len(data))
 		goesOn, code = p.take(bytes.Clone(data[:n]), mostOfFrame, true, func(m message) bool {

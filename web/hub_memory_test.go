@@ -102,8 +102,8 @@ func BenchmarkComposeFrame(b *testing.B) {
 	c.next()
 	h.hub.mu.Lock()
 	var p *peer
-	for known := range h.hub.peers {
-		p = known
+	for known := range h.hub.all {
+		p = known.party.(*peer)
 	}
 	h.hub.mu.Unlock()
 	var buf []byte

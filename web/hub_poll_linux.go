@@ -10,22 +10,22 @@ import (
 )
 
 // poller waits for all idle connections at once, by an epoll of its own, so that
-// none needs a goroutine: its stack is more than all else a visitor costs. The
+// none needs a goroutine: its stack is more than all else a connection costs. The
 // connections stay with Go's runtime too, which does deadlines and writes.
 //
 // There is an epoll, and a goroutine that waits for it, only while there are
 // connections.
 type poller struct {
-	mu    sync.Mutex
-	file  *os.File // the epoll; nil while nobody is watched
-	fd    int      // of it
-	peers []*peer  // by descriptor
-	count int
+	mu      sync.Mutex
+	file    *os.File  // the epoll; nil while nobody is watched
+	fd      int       // of it
+	sockets []*socket // by descriptor
+	count   int
 }
 
 // add has ready called whenever p can be read, until p is removed. It reports
 // false for what is no socket.
-func (w *poller) add(p *peer, ready func(p *peer, buffer []byte)) bool {
+func (w *poller) add(p *socket, ready func(p *socket, buffer []byte)) bool {
 	if p.raw == nil {
 		return false
 	}
@@ -44,10 +44,10 @@ func (w *poller) add(p *peer, ready func(p *peer, buffer []byte)) bool {
 		if err != nil {
 			return
 		}
-		for len(w.peers) <= n {
-			w.peers = append(w.peers, nil)
+		for len(w.sockets) <= n {
+			w.sockets = append(w.sockets, nil)
 		}
-		w.peers[n], p.fd = p, n
+		w.sockets[n], p.fd = p, n
 		w.count++
 	})
 	if failed != nil || err != nil {
@@ -58,19 +58,19 @@ func (w *poller) add(p *peer, ready func(p *peer, buffer []byte)) bool {
 }
 
 // remove ends what add began. It comes before the connection is closed.
-func (w *poller) remove(p *peer) {
+func (w *poller) remove(p *socket) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if p.fd >= len(w.peers) || w.peers[p.fd] != p {
+	if p.fd >= len(w.sockets) || w.sockets[p.fd] != p {
 		return
 	}
 	_ = unix.EpollCtl(w.fd, unix.EPOLL_CTL_DEL, p.fd, nil) // only fails for what is not there
-	w.peers[p.fd] = nil
+	w.sockets[p.fd] = nil
 	w.count--
 	w.closeUnused()
 }
 
-func (w *poller) open(ready func(p *peer, buffer []byte)) bool {
+func (w *poller) open(ready func(p *socket, buffer []byte)) bool {
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return false
@@ -93,15 +93,15 @@ func (w *poller) open(ready func(p *peer, buffer []byte)) bool {
 func (w *poller) closeUnused() {
 	if w.count == 0 && w.file != nil {
 		_ = w.file.Close() // ends run
-		w.file, w.peers = nil, nil
+		w.file, w.sockets = nil, nil
 	}
 }
 
 // run ends when its epoll is closed.
-func (w *poller) run(raw syscall.RawConn, ready func(p *peer, buffer []byte)) {
+func (w *poller) run(raw syscall.RawConn, ready func(p *socket, buffer []byte)) {
 	events := make([]unix.EpollEvent, 128)
 	buffer := make([]byte, 4<<10)
-	peers := make([]*peer, 0, len(events))
+	found := make([]*socket, 0, len(events))
 	for {
 		n := 0
 		if err := raw.Read(func(fd uintptr) bool {
@@ -115,21 +115,21 @@ func (w *poller) run(raw syscall.RawConn, ready func(p *peer, buffer []byte)) {
 		for _, e := range events[:max(n, 0)] {
 			// It may be another connection than the one that was readable: that
 			// one is closed, and reading does not block.
-			if fd := int(e.Fd); fd < len(w.peers) && w.peers[fd] != nil {
-				peers = append(peers, w.peers[fd])
+			if fd := int(e.Fd); fd < len(w.sockets) && w.sockets[fd] != nil {
+				found = append(found, w.sockets[fd])
 			}
 		}
 		w.mu.Unlock()
-		for _, p := range peers {
+		for _, p := range found {
 			ready(p, buffer)
 		}
-		clear(peers)
-		peers = peers[:0]
+		clear(found)
+		found = found[:0]
 	}
 }
 
 // readNow reads what is there. It returns 0 and no error when that is nothing.
-func (p *peer) readNow(buffer []byte) (n int, err error) {
+func (p *socket) readNow(buffer []byte) (n int, err error) {
 	failed := p.raw.Read(func(fd uintptr) bool {
 		n, err = unix.Read(int(fd), buffer)
 		return true
@@ -149,7 +149,7 @@ func (p *peer) readNow(buffer []byte) (n int, err error) {
 
 // write sends all of b in one piece, within the time the kernel has to take what
 // does not fit at once. Most fits: then there is no timer to set.
-func (p *peer) write(b []byte, within time.Duration) (n int, err error) {
+func (p *socket) write(b []byte, within time.Duration) (n int, err error) {
 	if p.raw == nil {
 		_ = p.conn.SetWriteDeadline(time.Now().Add(within))
 		return p.conn.Write(b)
@@ -182,4 +182,47 @@ func (p *peer) write(b []byte, within time.Duration) (n int, err error) {
 		return n, failed
 	}
 	return n, err
+}
+
+// attempt is a write that does not wait. It is used again and again by one
+// goroutine: closures of their own would be most of what frames leave behind.
+type attempt struct {
+	try func(fd uintptr) bool
+	b   []byte
+	n   int
+	err error
+}
+
+// write sends as much of b as the kernel takes at once.
+func (a *attempt) write(p *socket, b []byte) (n int, err error) {
+	if p.raw == nil {
+		return p.writeBriefly(b)
+	}
+	if a.try == nil {
+		a.try = a.once
+	}
+	a.b, a.n, a.err = b, 0, nil
+	failed := p.raw.Write(a.try)
+	a.b = nil
+	if failed != nil {
+		return a.n, failed
+	}
+	return a.n, a.err
+}
+
+func (a *attempt) once(fd uintptr) bool {
+	for a.n < len(a.b) {
+		sent, err := unix.Write(int(fd), a.b[a.n:])
+		switch err {
+		case nil:
+			a.n += sent
+		case unix.EINTR:
+		case unix.EAGAIN:
+			return true
+		default:
+			a.err = err
+			return true
+		}
+	}
+	return true
 }

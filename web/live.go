@@ -2,111 +2,53 @@ package web
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
+	"iter"
 	"log/slog"
-	"net/http"
-	"strings"
+	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
 	"github.com/gorilla/websocket"
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 
 	"onsale/checkout"
 	"onsale/internal/fault"
 )
 
-// The live seat map: one snapshot to each viewer, then the same delta to all.
+// The live seat map: one snapshot to each viewer, then the same deltas to all.
+// Anybody may look.
 
-const (
-	liveEvery    = 250 * time.Millisecond // deltas are gathered this long
-	liveWrite    = 3 * time.Second
-	livePing     = 25 * time.Second
-	livePong     = 60 * time.Second
-	liveMailbox  = 8 // deltas a slow viewer may be behind before they start anew
-	mostViewers  = 15000
-	closeTooSlow = 4008
-	closeMoving  = 4000
-)
-
-// twoBits packs status bytes four to a byte, lowest bits first: 0 available,
-// 1 held, 2 sold, 3 blocked.
-func twoBits(status []byte) []byte {
-	packed := make([]byte, (len(status)+3)/4)
-	for o, b := range status {
-		packed[o/4] |= stateNumber(b) << (o % 4 * 2)
-	}
-	return packed
-}
-
-func stateNumber(b byte) byte {
-	switch checkout.TicketState(b) {
-	case checkout.Available:
-		return 0
-	case checkout.Held:
-		return 1
-	case checkout.Sold:
-		return 2
-	default:
-		return 3
-	}
-}
-
-type snapshotFrame struct {
-	Type   string `json:"type"`
-	Seq    int64  `json:"seq"`
-	Total  int    `json:"total"`
-	Status string `json:"status"` // base64 of twoBits
-}
-
-type deltaFrame struct {
-	Type    string   `json:"type"`
-	Seq     int64    `json:"seq"`
-	Prev    int64    `json:"prev"`
-	Changes [][2]int `json:"changes"` // ordinal, state
-}
-
-func snapshot(v *checkout.View) snapshotFrame {
-	return snapshotFrame{"snapshot", v.Seq, len(v.Status), base64.StdEncoding.EncodeToString(twoBits(v.Status))}
-}
-
-// delta lists what changed from one view to the next; ok is false when they are
-// not of the same inventory.
-func delta(from, to *checkout.View) (d deltaFrame, ok bool) {
-	if len(from.Status) != len(to.Status) || to.Seq < from.Seq {
-		return d, false
-	}
-	d = deltaFrame{Type: "delta", Seq: to.Seq, Prev: from.Seq}
-	for o := range to.Status {
-		if from.Status[o] != to.Status[o] {
-			d.Changes = append(d.Changes, [2]int{o, int(stateNumber(to.Status[o]))})
-		}
-	}
-	return d, true
-}
-
-// publicView is the inventory of the event that the path names.
-func (s *Server) publicView(c *gin.Context) (*checkout.View, error) {
+// publicMap is the seat map of the event that the path names, and how long caches
+// may keep it.
+func (s *Server) publicMap(c *gin.Context) (*seatMap, []string, error) {
 	e, err := s.publicEvent(c)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return s.Inventory.View(c.Request.Context(), e.ID)
+	v, err := s.Inventory.View(c.Request.Context(), e.ID)
+	if err != nil {
+		return nil, nil, err
+	}
+	cache := eventCaching
+	if e.Status == "draft" {
+		cache = draftCaching
+	}
+	return s.live.maps.of(e.ID, v), cache, nil
 }
 
+var draftCaching = []string{"private, no-store"}
+
 func (s *Server) availability(c *gin.Context) {
-	v, err := s.publicView(c)
+	m, cache, err := s.publicMap(c)
+	if err == nil {
+		err = m.answer(c, cache)
+	}
 	if err != nil {
 		s.fail(c, err)
-		return
 	}
-	b, err := json.Marshal(snapshot(v))
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	etagged(c, b, "application/json; charset=utf-8", "public, max-age=1")
 }
 
 func (s *Server) liveMap(c *gin.Context) {
@@ -119,48 +61,16 @@ func (s *Server) liveMap(c *gin.Context) {
 		s.fail(c, fault.New(fault.Forbidden, "pages of this origin may not connect"))
 		return
 	}
-	v, err := s.publicView(c)
-	if err != nil {
-		s.fail(c, err)
-		return
+	m, _, err := s.publicMap(c)
+	if err == nil {
+		err = wantsWebSocket(c)
 	}
-	if conn := s.upgradeViewer(c); conn != nil {
-		s.live.add(event, conn, v)
+	if err == nil {
+		err = s.live.serve(c, event, m)
 	}
-}
-
-var viewerUpgrader = websocket.Upgrader{
-	ReadBufferSize: 256, WriteBufferSize: 1024, WriteBufferPool: &sync.Pool{},
-	HandshakeTimeout: 5 * time.Second,
-	CheckOrigin:      func(*http.Request) bool { return true }, // originAllowed has checked
-}
-
-// upgradeViewer returns nil when the request was no good handshake, which it
-// has answered then.
-func (s *Server) upgradeViewer(c *gin.Context) *websocket.Conn {
-	conn, err := upgrade(viewerUpgrader, c)
 	if err != nil {
 		s.fail(c, err)
 	}
-	return conn
-}
-
-// upgrade makes a WebSocket of the request. It returns upgradeRequired for other
-// requests and fault.Invalid for a broken handshake, neither answered yet; and
-// nothing at all when the connection is lost meanwhile.
-func upgrade(u websocket.Upgrader, c *gin.Context) (*websocket.Conn, error) {
-	if err := wantsWebSocket(c); err != nil {
-		return nil, err
-	}
-	var refused error
-	u.Error = func(_ http.ResponseWriter, _ *http.Request, _ int, reason error) {
-		refused = fault.Wrap(reason, fault.Invalid, "the WebSocket handshake is not valid: %s", strings.TrimPrefix(reason.Error(), "websocket: "))
-	}
-	conn, err := u.Upgrade(c.Writer, c.Request, nil)
-	if err != nil {
-		return nil, refused
-	}
-	return conn, nil
 }
 
 func wantsWebSocket(c *gin.Context) error {
@@ -171,138 +81,213 @@ func wantsWebSocket(c *gin.Context) error {
 	return fault.New(upgradeRequired, "this address speaks WebSocket only")
 }
 
-// liveHub broadcasts the seat maps that somebody on this node looks at.
+// liveOptions are the times and sizes of the live map.
+type liveOptions struct {
+	socketOptions
+
+	tick   time.Duration // that changes are gathered
+	beat   time.Duration // between two looks when there are no signals of changes
+	recent int           // deltas kept for viewers who are behind
+}
+
+func defaultLiveOptions() liveOptions {
+	o := liveOptions{socketOptions: defaultSocketOptions(), tick: 250 * time.Millisecond, beat: time.Second, recent: 8}
+	// A large map goes into the kernel's buffer at once, and may take a phone a while.
+	o.most, o.write, o.waiters, o.sendBuffer, o.readLimit = 15_000, 3*time.Second, 256, 64<<10, 512
+	return o
+}
+
+// inventory is what the live map needs of *checkout.Inventory.
+type inventory interface {
+	Refresh(ctx context.Context, event string) (*checkout.View, error)
+	Changes(ctx context.Context, event string) (<-chan struct{}, error)
+}
+
+var _ inventory = (*checkout.Inventory)(nil)
+
+// liveHub tells the viewers at this node what changes on the seat maps that they
+// look at.
+//
+// An event that somebody looks at has one watch, which reads its tickets when
+// they change and makes of it a state: one frame for all viewers. Nobody's queue
+// holds frames: a viewer knows which state they were told last, and when their
+// turn to be written to comes, they are told what has come since; the whole map,
+// if that is more than is kept. A viewer whose connection takes nothing for a
+// while keeps nobody else waiting and is closed with 4008 after some seconds.
+//
+// While the inventory cannot be read, viewers stay, and are told afterwards what
+// they missed.
 type liveHub struct {
-	s      *Server
-	mu     sync.Mutex
-	maps   map[string]*liveEvent
-	count  int
-	closed bool
-	wg     sync.WaitGroup
+	sockets
+
+	inventory inventory
+	maps      *seatMaps
+	log       *slog.Logger
+	o         liveOptions
+	events    map[string]*liveEvent // that somebody looks at; guarded by mu
+	watches   sync.WaitGroup
 }
 
+// liveEvent is an event that somebody looks at.
 type liveEvent struct {
-	viewers map[*viewer]struct{}
-	last    *checkout.View
-	stop    context.CancelFunc
+	id      string
+	viewers []*viewer // guarded by liveHub.mu
+	state   atomic.Pointer[liveState]
+	stop    context.CancelFunc // ends the watch
 }
 
-// viewer is one connection. Its writer drains the mailbox; its reader only
-// notices that the client has gone.
+// liveState is a seat map as the watch saw it, and how it came to be. It is not
+// changed once made.
+type liveState struct {
+	n      uint64 // counts states
+	now    *seatMap
+	deltas [][]byte // the frames that led from state n-len(deltas) to this one
+}
+
+// viewer is one connection.
 type viewer struct {
-	conn *websocket.Conn
-	mail chan *websocket.PreparedMessage
-	once sync.Once
-	code int
+	socket
+
+	hub   *liveHub
+	event *liveEvent // nil until they look; guarded by liveHub.mu
+	index int        // in event.viewers; guarded by liveHub.mu
+	told  uint64     // the state they were told last; only in the socket's turn
 }
 
 func newLiveHub(s *Server) *liveHub {
-	return &liveHub{s: s, maps: make(map[string]*liveEvent)}
+	o := defaultLiveOptions()
+	o.perAddress = s.SocketsPerAddress
+	h := makeLiveHub(s.Inventory, s.log, s.Clock, o)
+	if err := h.register(s.Registerer); err != nil {
+		s.log.Error("the live map has no metrics", slog.Any("error", err))
+	}
+	return h
 }
 
-func (v *viewer) end(code int) {
-	v.once.Do(func() {
-		v.code = code
-		close(v.mail)
-	})
+func makeLiveHub(i inventory, log *slog.Logger, now func() time.Time, o liveOptions) *liveHub {
+	h := &liveHub{inventory: i, maps: newSeatMaps(), log: log, o: o, events: make(map[string]*liveEvent)}
+	h.init(o.socketOptions, now, "onsale_live", "viewers of seat maps")
+	h.advice = "ask for the seat map with GET …/availability"
+	return h
 }
 
-func (h *liveHub) add(event string, conn *websocket.Conn, first *checkout.View) {
-	h.mu.Lock()
-	if h.closed || h.count >= mostViewers {
-		h.mu.Unlock()
-		closeNow(conn, closeMoving, "try again soon")
-		return
-	}
-	m := h.maps[event]
-	if m == nil {
-		ctx, stop := context.WithCancel(context.Background()) // ended by the last viewer, or shutdown
-		m = &liveEvent{viewers: make(map[*viewer]struct{}), last: first, stop: stop}
-		h.maps[event] = m
-		h.wg.Add(1)
-		go h.watch(ctx, event, m)
-	}
-	v := &viewer{conn: conn, mail: make(chan *websocket.PreparedMessage, liveMailbox)}
-	if msg := prepare(snapshot(m.last)); msg != nil {
-		v.mail <- msg
-	}
-	m.viewers[v] = struct{}{}
-	h.count++
-	h.mu.Unlock()
-
-	h.wg.Add(2)
-	go h.write(v)
-	go h.read(event, m, v)
+func (h *liveHub) register(r prometheus.Registerer) error {
+	return register(r, append(h.collectors(), h.maps.encodings)...)
 }
 
-// read ends with the connection and takes the viewer off the map.
-func (h *liveHub) read(event string, m *liveEvent, v *viewer) {
-	defer h.wg.Done()
-	v.conn.SetReadLimit(512)
-	_ = v.conn.SetReadDeadline(time.Now().Add(livePong)) // fails only on a dead connection
-	v.conn.SetPongHandler(func(string) error { return v.conn.SetReadDeadline(time.Now().Add(livePong)) })
-	for {
-		if _, _, err := v.conn.NextReader(); err != nil {
-			break
+// serve accepts the handshake of a viewer and returns; the connection lives on.
+func (h *liveHub) serve(c *gin.Context, event string, first *seatMap) error {
+	shake, err := readHandshake(c.Request)
+	if err != nil {
+		return err
+	}
+	v := &viewer{hub: h}
+	err = h.begin(&v.socket, v, c.ClientIP())
+	if err != nil && !fault.Is(err, fault.Unavailable) {
+		return err
+	}
+	conn, lost := takeOver(c.Writer)
+	switch {
+	case lost != nil: // there is nobody to tell
+		if err == nil {
+			h.drop(&v.socket)
 		}
+		return nil
+	case err != nil:
+		turnAway(conn, shake)
+		return nil
 	}
-	h.mu.Lock()
-	delete(m.viewers, v)
-	h.count--
-	if len(m.viewers) == 0 && h.maps[event] == m {
-		delete(h.maps, event)
-		m.stop()
+	buffer := told.Get().(*[]byte)
+	defer told.Put(buffer)
+	code := 0
+	answer := shake.appendAnswer((*buffer)[:0], nil)
+	if h.ready(&v.socket, conn) {
+		code = closeReconnect
+	} else if m := h.enter(v, event, first); m != nil {
+		answer = append(answer, m.whole()...)
+		h.pushes.Inc()
 	}
-	v.end(websocket.CloseNormalClosure)
-	h.mu.Unlock()
+	*buffer = answer
+	h.opened(&v.socket, answer, code)
+	h.listen(&v.socket)
+	return nil
 }
 
-func (h *liveHub) write(v *viewer) {
-	defer h.wg.Done()
-	ping := time.NewTicker(livePing)
-	defer ping.Stop()
-	for {
-		select {
-		case msg, ok := <-v.mail:
-			if !ok {
-				closeNow(v.conn, v.code, "")
-				return
-			}
-			_ = v.conn.SetWriteDeadline(time.Now().Add(liveWrite))
-			if err := v.conn.WritePreparedMessage(msg); err != nil {
-				_ = v.conn.Close() // the reader notices and cleans up
-				drain(v.mail)
-				return
-			}
-		case <-ping.C:
-			if err := v.conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(liveWrite)); err != nil {
-				_ = v.conn.Close()
-				drain(v.mail)
-				return
-			}
-		}
-	}
-}
-
-// drain empties a mailbox whose owner is on the way out.
-func drain(mail <-chan *websocket.PreparedMessage) {
-	for range mail {
-	}
-}
-
-func closeNow(conn *websocket.Conn, code int, reason string) {
-	_ = conn.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, reason), time.Now().Add(time.Second))
+// turnAway ends a connection that there is no room for as soon as it is one.
+func turnAway(conn net.Conn, shake handshake) {
+	_ = conn.SetWriteDeadline(time.Now().Add(time.Second))
+	_, _ = conn.Write(append(shake.appendAnswer(nil, nil), closeFrame(closeReconnect)...)) // nothing depends on their hearing it
 	_ = conn.Close()
 }
 
-// watch sends the deltas of one event while somebody looks.
-func (h *liveHub) watch(ctx context.Context, event string, m *liveEvent) {
-	defer h.wg.Done()
-	changes, err := h.s.Inventory.Changes(ctx, event)
-	if err != nil {
-		h.s.log.WarnContext(ctx, "no signals of seat changes; looking once a second", slog.Any("error", err))
+// enter makes v one of the event's viewers and returns the map to begin with: the
+// one that the next delta continues. It returns nil when v has gone already.
+func (h *liveHub) enter(v *viewer, event string, first *seatMap) *seatMap {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if v.gone.Load() {
+		return nil
 	}
-	beat := time.NewTicker(time.Second)
+	e := h.events[event]
+	if e == nil {
+		ctx, stop := context.WithCancel(context.Background()) // the last viewer ends it
+		e = &liveEvent{id: event, stop: stop}
+		e.state.Store(&liveState{n: 1, now: first})
+		h.events[event] = e
+		h.watches.Go(func() { h.watch(ctx, e) })
+	}
+	v.event, v.index = e, len(e.viewers)
+	e.viewers = append(e.viewers, v)
+	s := e.state.Load()
+	v.told = s.n
+	return s.now
+}
+
+// left takes v off the event's viewers.
+func (v *viewer) left() {
+	v.hub.mu.Lock()
+	defer v.hub.mu.Unlock()
+	e := v.event
+	if e == nil {
+		return
+	}
+	last := len(e.viewers) - 1
+	moved := e.viewers[last]
+	e.viewers[v.index], moved.index = moved, v.index
+	e.viewers[last] = nil
+	e.viewers = e.viewers[:last]
+	if last == 0 {
+		delete(v.hub.events, e.id)
+		e.stop()
+	}
+}
+
+// tell appends what has changed since v was told last.
+func (v *viewer) tell(dst []byte, _ wants, _ *scratch) (frames []byte, code int) {
+	s := v.event.state.Load()
+	missed := s.n - v.told
+	v.told = s.n
+	switch {
+	case missed == 0:
+	case missed <= uint64(len(s.deltas)):
+		for _, frame := range s.deltas[uint64(len(s.deltas))-missed:] {
+			dst = append(dst, frame...)
+			v.hub.pushes.Inc()
+		}
+	default:
+		dst = append(dst, s.now.whole()...)
+		v.hub.pushes.Inc()
+	}
+	return dst, 0
+}
+
+// watch follows one event while somebody looks.
+func (h *liveHub) watch(ctx context.Context, e *liveEvent) {
+	changes, err := h.inventory.Changes(ctx, e.id)
+	if err != nil {
+		h.log.WarnContext(ctx, "no signals of seat changes; looking now and then", slog.String("event", e.id), slog.Any("error", err))
+	}
+	beat := time.NewTicker(h.o.beat)
 	defer beat.Stop()
 	for {
 		select {
@@ -314,71 +299,77 @@ func (h *liveHub) watch(ctx context.Context, event string, m *liveEvent) {
 			}
 		case <-beat.C:
 		}
-		if v, err := h.s.Inventory.Refresh(ctx, event); err == nil {
-			h.broadcast(m, v)
+		if v, err := h.inventory.Refresh(ctx, e.id); err == nil { // else at the next beat
+			h.broadcast(e, v)
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(liveEvery):
+		case <-time.After(h.o.tick):
 		}
 	}
 }
 
-func (h *liveHub) broadcast(m *liveEvent, v *checkout.View) {
+// broadcast has all viewers told what v says. Only the event's watch calls it.
+func (h *liveHub) broadcast(e *liveEvent, v *checkout.View) {
+	before := e.state.Load()
+	if sameMap(before.now.view, v) {
+		return
+	}
+	next := &liveState{n: before.n + 1, now: h.maps.of(e.id, v)}
+	if delta, ok := appendDelta(nil, before.now.view, v); ok {
+		h.maps.encodings.Inc()
+		kept := before.deltas[max(0, len(before.deltas)-h.o.recent+1):]
+		next.deltas = append(append(make([][]byte, 0, len(kept)+1), kept...), appendFrame(nil, websocket.TextMessage, delta))
+	}
+	e.state.Store(next)
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if v.Seq == m.last.Seq {
-		return
+	h.out.pushAll(e.sockets(), wantNews)
+}
+
+func (e *liveEvent) sockets() iter.Seq[*socket] {
+	return func(yield func(*socket) bool) {
+		for _, v := range e.viewers {
+			if !yield(&v.socket) {
+				return
+			}
+		}
 	}
-	var msg *websocket.PreparedMessage
-	if d, ok := delta(m.last, v); ok {
-		msg = prepare(d)
-	} else {
-		msg = prepare(snapshot(v))
-	}
-	m.last = v
-	if msg == nil {
-		return
-	}
-	for viewer := range m.viewers {
+}
+
+// keepAlive pings viewers and ends the silent until ctx ends.
+func (h *liveHub) keepAlive(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
 		select {
-		case viewer.mail <- msg:
-		default:
-			delete(m.viewers, viewer) // too slow; a fresh snapshot serves them better
-			viewer.end(closeTooSlow)
+		case <-ctx.Done():
+			return
+		case <-tick.C:
 		}
+		now := h.now()
+		h.mu.Lock()
+		for _, e := range h.events {
+			for p := range e.sockets() {
+				if w := h.pulse(p, now); w != 0 {
+					h.out.push(p, w)
+				}
+			}
+		}
+		h.mu.Unlock()
 	}
 }
 
-func prepare(frame any) *websocket.PreparedMessage {
-	b, err := json.Marshal(frame)
-	if err != nil {
-		return nil
-	}
-	msg, err := websocket.NewPreparedMessage(websocket.TextMessage, b)
-	if err != nil {
-		return nil
-	}
-	return msg
-}
-
+// run tells viewers until ctx ends, and sends those who are still here elsewhere.
 func (h *liveHub) run(ctx context.Context) error {
-	<-ctx.Done()
-	h.shutdown()
-	h.wg.Wait()
-	return nil
-}
-
-// shutdown sends all viewers elsewhere.
-func (h *liveHub) shutdown() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.closed = true
-	for _, m := range h.maps {
-		m.stop()
-		for v := range m.viewers {
-			v.end(closeMoving)
-		}
-	}
+	var g errgroup.Group
+	h.work(&g)
+	h.keepAlive(ctx)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	h.Shutdown(last)
+	h.watches.Wait()
+	h.out.close()
+	return g.Wait()
 }

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -49,7 +50,7 @@ type Deps struct {
 	AdminToken     string
 	BodyBytes      int64 // largest request body
 	// SocketsPerAddress is the most WebSockets of visitors from one network
-	// address at this node; 0: no limit.
+	// address at this node, and the most of viewers of seat maps; 0: no limit.
 	SocketsPerAddress int
 	EventDefaults     catalog.Defaults
 
@@ -188,15 +189,17 @@ func (s *Server) Run(ctx context.Context) error {
 // Shutdown tells every WebSocket to reconnect elsewhere (close code 4000), in
 // batches spread over the time ctx leaves, and waits for them to be gone.
 func (s *Server) Shutdown(ctx context.Context) {
+	var hubs sync.WaitGroup
 	if s.hub != nil {
-		s.hub.Shutdown(ctx)
+		hubs.Go(func() { s.hub.Shutdown(ctx) })
 	}
 	if s.live != nil {
-		s.live.shutdown()
+		hubs.Go(func() { s.live.Shutdown(ctx) })
 	}
 	if s.admin != nil {
 		s.admin.shutdown()
 	}
+	hubs.Wait()
 }
 
 // origin is the scheme://host[:port] of u as browsers send it.

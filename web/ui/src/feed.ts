@@ -63,13 +63,17 @@ export class Feed {
     this.drop();
   }
 
-  /** Starts over with a new socket at once: the data has a gap, or the network changed. */
-  restart(): void {
+  /**
+   * Starts over with a new socket: the data has a gap, or the network changed. What may
+   * happen to a crowd at the same moment comes back `after` some milliseconds.
+   */
+  restart(after = 0): void {
     if (this.state === 'stopped') return;
     clearTimeout(this.socketTimer);
     this.drop();
     if (this.state === 'live') this.set('reconnecting');
-    this.connect();
+    if (after) this.socketTimer = setTimeout(() => this.connect(), after);
+    else this.connect();
   }
 
   // A socket that slept with the device may be dead without knowing it.

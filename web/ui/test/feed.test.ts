@@ -124,6 +124,26 @@ describe('Feed', () => {
     expect(frames).toEqual([{}]);
     expect(feed.state).toBe('reconnecting');
   });
+  test('a restart that waits takes its socket later, and hears nothing until then', async () => {
+    start();
+    const old = Socket.last;
+    old.onmessage!({ data: '{}' });
+    feed.restart(700);
+    expect(old.closed).toBe(true);
+    old.onmessage!({ data: '{"late":true}' });
+    await vi.advanceTimersByTimeAsync(699);
+    expect(Socket.all).toHaveLength(1);
+    expect(feed.state).toBe('reconnecting');
+    await vi.advanceTimersByTimeAsync(1);
+    expect(Socket.all).toHaveLength(2);
+    Socket.last.onmessage!({ data: '{"again":true}' });
+    expect(frames).toEqual([{}, { again: true }]);
+    expect(states).toEqual(['live', 'reconnecting', 'live']);
+    feed.restart(700);
+    feed.stop();
+    await vi.advanceTimersByTimeAsync(10_000);
+    expect(Socket.all).toHaveLength(2);
+  });
   test('the network coming back is tried at once', () => {
     start();
     Socket.last.onmessage!({ data: '{}' });

@@ -6,7 +6,7 @@ import {
 import { observe } from '../clock';
 import { Feed, type FeedState } from '../feed';
 import { type Plan, readPlan, seatName } from '../map/plan';
-import { available, decodeStatus } from '../map/status';
+import { LiveStatus, available } from '../map/status';
 import { sum } from '../money';
 import { newKey, problemText } from '../page';
 import { pageData, pathId, store } from '../shell';
@@ -48,30 +48,24 @@ export const isFree = (i: number): boolean => status[i] === available;
 
 /** Seats changed by the last frame, for the map. null: all of them. */
 export let lastChange: number[] | null = null;
-let seq = -1;
+const live = new LiveStatus();
 
-function snapshot(s: Snapshot): void {
-  if (s.seq === seq && status.length) return;
-  status = decodeStatus(s.status, s.total);
-  seq = s.seq;
-  lastChange = null;
+function changed(which: number[] | null): void {
+  status = live.status;
+  lastChange = which;
   version.value++;
   forgetTaken();
 }
 
+function snapshot(s: Snapshot): void {
+  if (live.snapshot(s)) changed(null);
+}
+
 function delta(d: Delta): void {
-  if (d.prev !== seq) {
-    feed.restart();
-    return;
-  }
-  seq = d.seq;
-  lastChange = [];
-  for (const [i, s] of d.changes) {
-    status[i] = s;
-    lastChange.push(i);
-  }
-  version.value++;
-  forgetTaken();
+  const which = live.delta(d);
+  // A frame is missing: a new socket begins with a snapshot that its next delta continues.
+  if (which) changed(which);
+  else feed.restart(Math.random() * 1000);
 }
 
 /** Seats in the choice that someone else got first leave it, and are named. */
@@ -121,7 +115,8 @@ const feed = new Feed({
     else if (f.type === 'delta') delta(f);
   },
   poll: async () => {
-    snapshot(await getAvailability(id));
+    const s = await getAvailability(id);
+    if (link.value === 'polling') snapshot(s); // else the socket has told more already
     return 5000;
   },
   state: (s) => { link.value = s; },
