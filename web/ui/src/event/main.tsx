@@ -142,6 +142,8 @@ function Stepper({ value, max, set, label }: { value: number; max: number; set: 
   );
 }
 
+const kind = (i: number): string => (special.includes(tierOf(i).type ?? '') ? `${tierOf(i).type}, ` : '');
+
 /** The same seats as on the map: section, then row, then seat. */
 function ListView(): VNode {
   const p = shop.plan.value!;
@@ -180,7 +182,7 @@ function ListView(): VNode {
                     return (
                       <button key={i} class={`${channel ? 'kept' : ''} ${shop.hints.value.has(i) ? 'hint' : ''}`} aria-pressed={own || held} disabled={!canChoose || (!free && !own && !held)} onClick={() => shop.toggle(i)}
                         ref={(e) => { if (e) e.style.borderColor = free || own ? tierOf(i).color : ''; }}
-                        aria-label={`Row ${r.name}, seat ${seat}, ${moneyText(tierOf(i).price)}${why}`}>{seat}</button>
+                        aria-label={`Row ${r.name}, seat ${seat}, ${kind(i)}${moneyText(tierOf(i).price)}${why}`}>{seat}</button>
                     );
                   })}
                 </div>
@@ -199,7 +201,7 @@ function Prices(): VNode | null {
     <ul class="plain prices" aria-label="Prices">
       {e.tiers.map((t) => (
         <li key={t.id}>
-          <span>{t.name}<br /><span class="soft small">{t.available === null ? '' : t.available ? `${number(t.available)} of ${number(t.total)} free` : t.availability === 'sold_out' ? '' : 'none free just now'}</span>{t.availability && words[t.availability] && <Chip tone={t.availability === 'sold_out' ? 'bad' : 'warn'}>{words[t.availability]}</Chip>}</span>
+          <span>{t.name} {t.availability && words[t.availability] && <Chip tone={t.availability === 'sold_out' ? 'bad' : 'warn'}>{words[t.availability]}</Chip>}<br /><span class="soft small">{t.available === null ? '' : t.available ? `${number(t.available)} of ${number(t.total)} free` : t.availability === 'sold_out' ? '' : 'none free just now'}</span></span>
           <strong class="end">{moneyText(t.price)}</strong>
         </li>
       ))}
@@ -257,7 +259,7 @@ function Held(): VNode {
       <p class="lease"><span class="soft">Held for</span><strong class="big"><Countdown until={h.expires_at} label="Time left to check out" /></strong></p>
       <ul class="plain picked">{h.tickets.map((t) => (
         <li key={t.id}>
-          <span>{ticketName(t)}</span>
+          <span>{ticketName(t)}{special.includes(t.type) && <span class="soft small"> {t.type}</span>}</span>
           <span class="row"><span class="num">{moneyText(t.price)}</span>{h.tickets.length > 1 && !h.pinned && (
             <button class="drop" aria-label={`Drop ${ticketName(t)}`} aria-disabled={off} onClick={() => {
               if (off) return;
@@ -277,6 +279,9 @@ function Held(): VNode {
   );
 }
 
+/** Kinds of tickets that a search for ordinary seats does not look at. */
+const special = ['accessible', 'companion'];
+
 const ticketName = (t: HeldTicket): string => (t.row || t.seat ? `${t.section}, row ${t.row}, seat ${t.seat}` : t.section);
 
 /** Seats to be had instead of those that somebody else was quicker to take. */
@@ -285,12 +290,12 @@ function Offers(): VNode | null {
   if (!does || !(instead.length || together.length)) return null;
   const verb = { choose: 'Choose', hold: 'Hold', change: 'Add' }[does];
   const list = (seats: number[][], all: boolean): VNode[] => seats.map((s) => (
-    <li key={s.join()}><button disabled={shop.busy.value} onClick={() => shop.accept(s, all)}>{verb} {placesText(shop.plan.value!, s)}</button></li>
+    <li key={s.join()}><button disabled={shop.busy.value} onClick={() => shop.accept(s, all)} onMouseEnter={() => { shop.looked.value = s; }} onMouseLeave={() => { shop.looked.value = null; }} onFocus={() => { shop.looked.value = s; }} onBlur={() => { shop.looked.value = null; }}>{verb} {placesText(shop.plan.value!, s)}</button></li>
   ));
   return (
     <section class="offers stack" aria-label="Seats to be had instead">
-      {!!instead.length && <><h2>Instead</h2><ul class="plain">{list(instead, false)}</ul></>}
-      {!!together.length && <><h2>All together</h2><ul class="plain">{list(together, true)}</ul></>}
+      {!!instead.length && <><h2>Instead of {instead[0]!.length > 1 ? 'those seats' : 'that seat'}</h2><ul class="plain">{list(instead, false)}</ul></>}
+      {!!together.length && <><h2>{instead.length ? 'Or a' : 'A'}ll together</h2><ul class="plain">{list(together, true)}</ul></>}
     </section>
   );
 }
@@ -347,9 +352,6 @@ function Choose(): VNode {
   );
 }
 
-/** Kinds of tiers that a search for ordinary seats does not look at. */
-const special = ['accessible', 'companion'];
-
 /** Best available: as many as wanted, next to each other. */
 function Best(): VNode {
   const p = shop.plan.value, most = shop.limit();
@@ -389,7 +391,7 @@ function Best(): VNode {
 }
 
 function Page(): VNode {
-  const p = shop.plan.value, [tone, text] = linkText[shop.link.value];
+  const p = shop.plan.value, [tone, text] = linkText[shop.link.value], n = shop.hold.value?.tickets.length ?? shop.count.value;
   return (
     <>
       <Hero />
@@ -405,13 +407,18 @@ function Page(): VNode {
           {p ? (inList.value ? <ListView /> : <MapView />) : <div class="mapbox card panel soft">Loading the plan …</div>}
           {!inList.value && <Legend />}
         </section>
-        <aside class="side card panel stack" aria-label="Your tickets">
-          {shop.shopping.value && <Lease />}
-          <div role="status">{shop.notice.value && <Notice tone={shop.notice.value.tone}>{shop.notice.value.text}</Notice>}</div>
-          <Offers />
-          {!shop.shopping.value ? <Door /> : shop.hold.value ? <Held /> : <Choose />}
-          {shop.me.value && ['lobby', 'waiting', 'ready', 'shopping'].includes(shop.me.value.state) && <Code />}
-        </aside>
+        <div class="right">
+          <div class="say">
+            <div role="status">{shop.notice.value && <Notice tone={shop.notice.value.tone}>{shop.notice.value.text}</Notice>}</div>
+            {!!n && <a class="button jump" href="#tickets">{shop.hold.value ? 'Your tickets' : 'Your choice'} ({n})</a>}
+          </div>
+          <aside id="tickets" class="side card panel stack" aria-label="Your tickets">
+            {shop.shopping.value && <Lease />}
+            <Offers />
+            {!shop.shopping.value ? <Door /> : shop.hold.value ? <Held /> : <Choose />}
+            {shop.me.value && ['lobby', 'waiting', 'ready', 'shopping'].includes(shop.me.value.state) && <Code />}
+          </aside>
+        </div>
       </div>
     </>
   );

@@ -77,8 +77,13 @@ export const offered = computed(() => {
   const can = (list: number[][]): number[][] => list.filter((seats) => seats.every(isFree));
   return { instead: can(offer.value?.instead ?? []), together: can(offer.value?.together ?? []) };
 });
+/** The suggestion that is looked at just now. */
+export const looked = signal<number[] | null>(null);
 /** Seats the map points out. */
-export const hints = computed<ReadonlySet<number>>(() => new Set([...offered.value.instead, ...offered.value.together, singles.value].flat()));
+export const hints = computed<ReadonlySet<number>>(() => {
+  const { instead, together } = offered.value;
+  return new Set(looked.value ?? [...(instead.length ? instead : together).flat(), ...singles.value]);
+});
 
 export const isFree = (i: number): boolean => open(status, kept.value, i);
 /** The channel a ticket is kept for, if it is one of one's own. */
@@ -154,7 +159,7 @@ const freed = (i: number): number => (kept.value[i] ? blocked : available);
 
 /** Forgets what the last refusal said. */
 function fresh(): void {
-  notice.value = offer.value = apart.value = null;
+  notice.value = offer.value = apart.value = looked.value = null;
   singles.value = [];
 }
 

@@ -109,17 +109,17 @@ export function paint(g: CanvasRenderingContext2D, p: Plan, pic: Picture, v: Vie
   for (const i of m.chosen) if (size < closeUp) ring(g, p, i, v, Math.max(4, size * 0.6), c);
   for (const i of m.mine) if (size < closeUp) ring(g, p, i, v, Math.max(4, size * 0.6), c);
   for (const i of m.hints) {
-    ring(g, p, i, v, Math.max(5, size * 0.6), c, c.accent);
-    ring(g, p, i, v, Math.max(8, size * 0.74), c, c.accent);
+    ring(g, p, i, v, Math.max(5, size * 0.5), c, c.ground, 5);
+    ring(g, p, i, v, Math.max(5, size * 0.5), c, c.ink, 3);
   }
   if (m.pointed >= 0) ring(g, p, m.pointed, v, Math.max(6, size * 0.62), c);
 }
 
-function ring(g: CanvasRenderingContext2D, p: Plan, i: number, v: View, r: number, c: Colours, colour = c.ink): void {
+function ring(g: CanvasRenderingContext2D, p: Plan, i: number, v: View, r: number, c: Colours, colour = c.ink, wide = 2): void {
   if (Number.isNaN(p.x[i]!)) return;
   g.beginPath();
   g.arc(p.x[i]! * v.k + v.x, p.y[i]! * v.k + v.y, r, 0, 7);
-  g.lineWidth = 2;
+  g.lineWidth = wide;
   g.strokeStyle = colour;
   g.stroke();
 }
