@@ -271,9 +271,24 @@ test('a seat is gone: others are offered and held; the hold is changed, and has 
 
 test('a code opens kept tickets, and only to whoever has it', { timeout: 120_000 }, async () => {
   const event = await smallEvent('Mill Trio, for fans'), [fan, other] = [await person({ width: 420, height: 900 }, (m) => /status of 403/.test(m)), await person()];
-  const path = `events/${event.id}/channels`, channel = await admin('POST', path, { name: 'Fan club' });
-  assert.deepEqual(await admin('POST', `${path}/${channel.id}/allot`, { section: 'Stalls', row: 'A' }), { done: 10, skipped: [] });
-  const { codes } = await admin('POST', `${path}/${channel.id}/invites`, { count: 1, uses: 1 });
+  const operator = await person({ width: 1440, height: 1000 });
+  await operator.goto(`${url}/console`);
+  await operator.getByLabel('Admin token').fill(token);
+  await operator.getByRole('button', { name: 'Sign in' }).click();
+  await operator.getByRole('button', { name: /for fans/ }).click();
+  await operator.getByText('Channels and seats').click();
+  await operator.getByLabel('Name of a new channel').fill('Fan club');
+  await operator.getByRole('button', { name: 'Create it' }).click();
+  await operator.getByRole('combobox', { name: 'Section' }).selectOption('Stalls');
+  await operator.getByRole('combobox', { name: 'Row' }).selectOption('A');
+  await operator.getByRole('button', { name: 'Keep these' }).click();
+  await sees(operator, '10 tickets kept for “Fan club”.');
+  await operator.getByRole('spinbutton', { name: 'How many codes' }).fill('1');
+  await operator.getByRole('button', { name: 'Make 1 code' }).click();
+  const code = await operator.getByLabel('Codes', { exact: true }).inputValue();
+  assert.match(code, /^(\w{4}-){3}\w{4}$/);
+  assert.deepEqual(await violations(operator), []);
+  await picture(operator, 'channels');
   for (const p of [fan, other]) {
     await enterShop(p, event);
     await sees(p, 'not on general sale');
@@ -285,7 +300,7 @@ test('a code opens kept tickets, and only to whoever has it', { timeout: 120_000
   await fan.getByLabel('Code').fill('AAAA-BBBB-CCCC-DDDD');
   await fan.getByRole('button', { name: 'Use it' }).click();
   await sees(fan, 'The invitation is not valid.');
-  await fan.getByLabel('Code').fill(codes[0].toLowerCase());
+  await fan.getByLabel('Code').fill(code.toLowerCase());
   await fan.getByRole('button', { name: 'Use it' }).click();
   await sees(fan, '“Fan club”: 10 tickets kept for you');
   await kept(fan, 'Fan club').click();
@@ -301,7 +316,8 @@ test('a code opens kept tickets, and only to whoever has it', { timeout: 120_000
   await fan.getByText(/^Stalls, row A, seat/).nth(1).waitFor();
   assert.ok(await kept(other, 'not on general sale').isDisabled());
   // Released, they are everybody's at once.
-  await admin('POST', `${path}/${channel.id}/release`, { all: true });
+  await operator.getByRole('button', { name: 'Release these' }).click();
+  await sees(operator, '10 tickets of “Fan club” are everybody’s now.');
   await seatOf(other, 'A', 9).and(other.locator(':enabled')).click();
   await sees(other, 'Your choice (1)');
   nothingSaid();

@@ -192,8 +192,15 @@ describe('event page', () => {
       // What is chosen already is not offered again.
       assert.equal(await offers.getByRole('button', { name: `Hold ${nameOf(b)}`, exact: true }).count(), 0);
       assert.equal(await offers.getByRole('button').count(), 4);
-      await page.getByRole('button', { name: `Row 2, seat ${freeSeats[2].seat}, €129.00, pointed out` }).waitFor();
+      // All of them are pointed out, or the one that is looked at.
+      const pointed = (k) => page.getByRole('button', { name: `Row 2, seat ${freeSeats[k].seat}, €129.00, pointed out` });
+      await page.mouse.move(2, 2);
+      await pointed(2).waitFor();
+      await pointed(3).waitFor();
       await accessible(page, 'offers');
+      await offers.getByRole('button', { name: `Hold ${nameOf(d)}`, exact: true }).focus();
+      await pointed(2).waitFor({ state: 'detached' });
+      await pointed(3).waitFor();
       await page.getByRole('button', { name: 'Map' }).click();
       await offers.getByRole('button', { name: `Hold ${nameOf(c)}`, exact: true }).click();
       await sees(page, 'These seats are yours for now');
@@ -385,6 +392,35 @@ describe('event page', () => {
     await accessible(page, 'map in use');
   }));
 
+  test('on the map: once seats are held, a tap or Enter adds and drops', () => {
+    const row = f.plan.sections.find((x) => x.name === '315').rows[4], status = f.statuses(), n = row.seats.findIndex((_, i) => status[row.first + i] === 0), i = row.first + n;
+    let now = [a];
+    return stage.open(path, {
+      routes: shop({
+        [`GET ${api.event}/holds`]: json({ holds: [f.hold(now)] }),
+        [`PATCH ${api.event}/holds/hold-1`]: (r) => {
+          const { add_ordinals: add = [], drop_ordinals: drop = [] } = r.postDataJSON();
+          now = [...now.filter((x) => !drop.includes(x)), ...add];
+          return json(f.hold(now));
+        },
+      }),
+      ws: live,
+    }, async (page) => {
+      await sees(page, 'These seats are yours for now');
+      const box = await page.locator('canvas').boundingBox(), k = 0.96 * Math.min(box.width / f.plan.width, box.height / f.plan.height);
+      await page.mouse.click(box.x + (box.width - f.plan.width * k) / 2 + row.x[n] * k, box.y + (box.height - f.plan.height * k) / 2 + row.y[n] * k);
+      await page.mouse.click(box.x + box.width / 2, box.y + box.height / 2);
+      await sees(page, /^315, row 5, seat .* added\.$/);
+      assert.deepEqual(now, [a, i]);
+      await page.locator('canvas').focus();
+      await page.keyboard.press('ArrowRight');
+      await page.keyboard.press('ArrowLeft');
+      await page.keyboard.press('Enter');
+      await sees(page, /^315, row 5, seat .* dropped\.$/);
+      assert.deepEqual(now, [a]);
+    });
+  });
+
   test('15,000 seats pan at a pace people do not notice', () => stage.open(path, { routes: shop(), ws: live }, async (page) => {
     await sees(page, 'Live');
     assert.ok(f.total > 5000);
@@ -413,10 +449,22 @@ describe('event page', () => {
     });
   });
 
-  test('a phone shows it all without scrolling sideways', () => stage.open(path, { routes: shop(), ws: live, size: { width: 320, height: 700 } }, async (page) => {
+  test('a phone shows it all without scrolling sideways', () => stage.open(path, { routes: shop(), ws: live, size: { width: 320, height: 700 } }, async (page, { sockets }) => {
     await sees(page, 'Live');
     assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
     await accessible(page, 'phone');
+    // What becomes of a choice is seen without scrolling to it, and one link away.
+    await chooseInList(page, 1);
+    sockets[`${api.event}/live`][0].send({ type: 'delta', seq: 8, prev: 7, changes: [[freeSeats[0].ordinal, 2]] });
+    const said = page.getByRole('status').filter({ hasText: 'has just been taken' });
+    await said.waitFor();
+    const inSight = async (what) => { const b = await what.boundingBox(); return b.y >= 0 && b.y + b.height <= 700; };
+    assert.ok(await inSight(said), 'the notice is in sight');
+    await page.getByRole('button', { name: `Row 2, seat ${freeSeats[1].seat},` }).click();
+    await page.getByRole('link', { name: 'Your choice (1)' }).click();
+    await until(() => inSight(page.getByRole('heading', { name: 'Your choice (1)' })), 'the choice in sight');
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+    await accessible(page, 'phone with a choice');
   }));
 });
 

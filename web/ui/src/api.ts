@@ -173,6 +173,10 @@ export interface AdminVisitor {
 }
 export interface InviteRequest { lane: Lane; count?: number; emails?: string[]; single_use: boolean; expires_at: Time }
 export interface Invite { invite: string; url: string; email: string | null; lane: Lane }
+/** Tickets that are kept for some people, as operators see them. */
+export interface AdminChannel { id: string; name: string; available: number; sold: number; invites: number; members: number }
+/** Some tickets, or all that have something in common; `quantity` takes the last so many of them. */
+export interface Selection { ordinals?: number[]; section?: string; row?: string; tier?: string; quantity?: number; all?: boolean }
 export interface LiveFrame { at: Time; rooms: AdminRoom[]; reachable?: boolean; orders_per_minute: number; p95_ms: number; errors_per_minute: number }
 export interface AuditEntry { at: Time; actor: string; action: string; subject: string; detail?: unknown }
 
@@ -242,8 +246,9 @@ export const appeal = (event: string, challenge?: Answer) => call<Me>('POST', ro
 // Catalog
 export const getEvents = (q: { name?: string; type?: string; city?: string; cursor?: string; limit?: number }) =>
   call<{ events: Event[]; next_cursor: string | null }>('GET', `/v1/events${query(q)}`);
-export const getEvent = (id: string) => call<Event>('GET', `/v1/events/${id}`);
-export const getPlan = (id: string) => call<PlanDocument>('GET', `/v1/events/${id}/plan`);
+/** Drafts are shown to operators only. */
+export const getEvent = (id: string, token?: string) => call<Event>('GET', `/v1/events/${id}`, undefined, bearer(token));
+export const getPlan = (id: string, token?: string) => call<PlanDocument>('GET', `/v1/events/${id}/plan`, undefined, bearer(token));
 export const getAvailability = (id: string) => call<Snapshot>('GET', `/v1/events/${id}/availability`);
 
 // Holds
@@ -289,3 +294,11 @@ export const refundOrder = (token: string, id: string, reason: string, key: stri
   call<Order>('POST', `${admin}orders/${id}/refund`, { reason }, once(key, token));
 export const adminAudit = (token: string, q: { cursor?: string; limit?: number } = {}) =>
   call<{ entries: AuditEntry[]; next_cursor: string | null }>('GET', `${admin}audit${query(q)}`, undefined, bearer(token));
+const adminEvent = (event: string, tail = '') => `${admin}events/${event}${tail}`;
+export const patchEvent = (token: string, event: string, body: { single_seats: SingleSeats }) => call<Event>('PATCH', adminEvent(event), body, bearer(token));
+export const adminChannels = (token: string, event: string) => call<{ channels: AdminChannel[] }>('GET', adminEvent(event, '/channels'), undefined, bearer(token));
+export const createChannel = (token: string, event: string, name: string) => call<AdminChannel>('POST', adminEvent(event, '/channels'), { name }, bearer(token));
+export const allot = (token: string, event: string, channel: string, how: 'allot' | 'release', body: Selection) =>
+  call<{ done: number; skipped: number[] }>('POST', adminEvent(event, `/channels/${channel}/${how}`), body, bearer(token));
+export const makeCodes = (token: string, event: string, channel: string, body: { count: number; uses: number; note: string; expires_at: Time | null }) =>
+  call<{ codes: string[] }>('POST', adminEvent(event, `/channels/${channel}/invites`), body, bearer(token));
