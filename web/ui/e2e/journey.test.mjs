@@ -242,7 +242,6 @@ test('a seat is gone: others are offered and held; the hold is changed, and has 
   assert.equal(await offers.getByRole('button', { name: /seat [45]$/ }).count(), 0);
   assert.ok(await offers.getByRole('button', { name: /seats \d+–\d+$/ }).count() > 0, 'both seats together');
   assert.deepEqual(await violations(bob), []);
-  await picture(bob, 'taken');
   quiet = false;
   await offers.getByRole('button', { name: 'Hold Stalls, row A, seat 6', exact: true }).click();
   await sees(bob, 'These seats are yours for now');
@@ -258,7 +257,6 @@ test('a seat is gone: others are offered and held; the hold is changed, and has 
   await bob.getByRole('button', { name: 'One more' }).click();
   await sees(bob, 'Floor added.');
   assert.deepEqual(await violations(bob), []);
-  await picture(bob, 'changed');
   await bob.reload();
   await sees(bob, 'These seats are yours for now');
   assert.deepEqual((await held.allTextContents()).map((t) => t.replace(/€.*/, '')).sort(), ['Floor', 'Floor', 'Stalls, row A, seat 6', 'Stalls, row B, seat 3']);
@@ -288,7 +286,6 @@ test('a code opens kept tickets, and only to whoever has it', { timeout: 120_000
   const code = await operator.getByLabel('Codes', { exact: true }).inputValue();
   assert.match(code, /^(\w{4}-){3}\w{4}$/);
   assert.deepEqual(await violations(operator), []);
-  await picture(operator, 'channels');
   for (const p of [fan, other]) {
     await enterShop(p, event);
     await sees(p, 'not on general sale');
@@ -305,7 +302,6 @@ test('a code opens kept tickets, and only to whoever has it', { timeout: 120_000
   await sees(fan, '“Fan club”: 10 tickets kept for you');
   await kept(fan, 'Fan club').click();
   assert.deepEqual(await violations(fan), []);
-  await picture(fan, 'access-code');
   await fan.getByRole('button', { name: 'Hold 1 ticket' }).click();
   await sees(fan, 'These seats are yours for now');
   await fan.getByRole('button', { name: 'Give them back' }).click();
@@ -333,7 +329,6 @@ test('an accessible seat comes with its companion', { timeout: 120_000 }, async 
   assert.deepEqual(holds[0].tickets.map((t) => t.type).sort(), ['accessible', 'companion']);
   assert.equal(Math.abs(holds[0].tickets[0].ordinal - holds[0].tickets[1].ordinal), 1);
   assert.deepEqual(await violations(page), []);
-  await picture(page, 'accessible');
   await page.getByRole('button', { name: 'Give them back' }).click();
   nothingSaid();
 });
@@ -348,7 +343,6 @@ test('an event that refuses single seats says which one would be left', { timeou
   await page.getByRole('button', { name: 'Row A, seat 1, €45.00, pointed out', exact: true }).waitFor();
   assert.deepEqual(await violations(page), []);
   await page.getByRole('button', { name: 'Map' }).click();
-  await picture(page, 'single-seat');
   await openRow(page, 'A');
   await seatOf(page, 'A', 1).click();
   await page.getByRole('button', { name: 'Hold 2 tickets' }).click();
