@@ -61,7 +61,8 @@ func Demo(now time.Time) ([]NewEvent, error) {
 			{Category: "Stalls", Type: "standard", Amount: 6900, Color: "#1976d2"},
 			{Category: "Balcony", Type: "balcony", Amount: 4500, Color: "#00897b"},
 			{Category: "Upper balcony", Type: "balcony", Amount: 2900, Color: "#f9a825"},
-			{Category: "Accessible", Name: "Accessible, with companion", Type: "accessible", Amount: 3500, Color: "#e65100"},
+			{Category: "Accessible", Type: AccessibleType, Amount: 3500, Color: "#e65100"},
+			{Category: "Companion", Type: CompanionType, Amount: 3500, Color: "#a1887f"},
 		},
 		Room: DefaultRoom(),
 	}, {
@@ -77,7 +78,8 @@ func Demo(now time.Time) ([]NewEvent, error) {
 			{Category: "Lower tier, side", Type: "standard", Amount: 8400, Color: "#0097a7"},
 			{Category: "Upper tier", Type: "balcony", Amount: 6400, Color: "#00897b"},
 			{Category: "Upper tier, last rows", Type: "balcony", Amount: 4900, Color: "#f9a825"},
-			{Category: "Accessible", Name: "Accessible, with companion", Type: "accessible", Amount: 4900, Color: "#e65100"},
+			{Category: "Accessible", Type: AccessibleType, Amount: 4900, Color: "#e65100"},
+			{Category: "Companion", Type: CompanionType, Amount: 4900, Color: "#a1887f"},
 		},
 		Areas: []StandingArea{
 			{Name: "Front of stage", Capacity: 600, Amount: 12900, Type: "front_row", Color: "#c2185b"},
@@ -138,7 +140,7 @@ func demoEvent(ctx context.Context, store Store, name string, now time.Time) (e 
 func demoTheatre() []byte {
 	g := newGenerator("Theater am Lindenufer")
 	g.stage(0, -40, 560, 120)
-	for _, c := range [...]string{"Box", "Front row", "Stalls", "Balcony", "Upper balcony", "Accessible"} {
+	for _, c := range [...]string{"Box", "Front row", "Stalls", "Balcony", "Upper balcony", "Accessible", "Companion"} {
 		g.category(c, "")
 	}
 	const (
@@ -176,7 +178,7 @@ func demoTheatre() []byte {
 			case i == 0:
 				return "Front row"
 			case i == 25 && (seat < 4 || seat >= n-4):
-				return "Accessible"
+				return accessibly(seat)
 			default:
 				return "Stalls"
 			}
@@ -210,7 +212,7 @@ func demoTheatre() []byte {
 // about 12,000 seats; the floor itself is for standing areas.
 func demoArena() []byte {
 	g := newGenerator("Elbkai Arena")
-	for _, c := range [...]string{"VIP", "Lower tier", "Lower tier, side", "Upper tier", "Upper tier, last rows", "Accessible"} {
+	for _, c := range [...]string{"VIP", "Lower tier", "Lower tier, side", "Upper tier", "Upper tier, last rows", "Accessible", "Companion"} {
 		g.category(c, "")
 	}
 	// The stage stands in the west; angles run from it, clockwise.
@@ -244,7 +246,7 @@ func demoArena() []byte {
 		case row == 1 && end:
 			return "VIP"
 		case row == 16 && (section == 2 || section == 13) && (seat < 4 || seat >= n-4):
-			return "Accessible"
+			return accessibly(seat)
 		case section < 2 || section >= 14:
 			return "Lower tier, side"
 		default:
@@ -258,6 +260,14 @@ func demoArena() []byte {
 		return "Upper tier"
 	})
 	return g.document()
+}
+
+// accessibly alternates accessible seats with those of who comes along.
+func accessibly(seat int) string {
+	if seat%2 == 0 {
+		return "Accessible"
+	}
+	return "Companion"
 }
 
 // alongEllipse is the angles of points that stand pitch apart on an ellipse

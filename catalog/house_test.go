@@ -197,6 +197,13 @@ func TestDemoIsSound(t *testing.T) {
 		if !strings.Contains(string(view), `"Stage"`) {
 			t.Errorf("%s has no stage", e.Name)
 		}
+		kinds := make(map[string]int)
+		for _, seat := range l.Seats {
+			kinds[seat.Type]++
+		}
+		if n := kinds[AccessibleType]; n != kinds[CompanionType] || (n == 0) != (e.Plan == nil) {
+			t.Errorf("%s has %d accessible seats, and %d for companions", e.Name, n, kinds[CompanionType])
+		}
 		_, again, err := Compose(e, counter())
 		if err != nil || string(again) != string(view) {
 			t.Errorf("%s is drawn differently the second time (%v)", e.Name, err)

@@ -210,7 +210,7 @@ func (d *seatMaps) of(event string, v *checkout.View) *seatMap {
 // sameInventory tells whether two views are of one inventory, so that the changes
 // from one to the other can be told. One that was rebuilt is another.
 func sameInventory(a, b *checkout.View) bool {
-	return len(a.Status) == len(b.Status)
+	return a.Epoch == b.Epoch && len(a.Status) == len(b.Status)
 }
 
 // sameMap tells whether two views say the same.

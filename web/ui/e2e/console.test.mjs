@@ -108,6 +108,57 @@ test('the message can be changed and taken back', () => {
   });
 });
 
+test('channels: created, filled, released, opened with codes; and the rule about single seats', () => {
+  const sent = [], admin = `/v1/admin/events/${f.id}`;
+  const fans = { id: 'c1', name: 'Fan club', available: 0, sold: 2, invites: 0, members: 0 }, list = [];
+  const note = (what, reply) => (r) => (sent.push([what, r.postDataJSON()]), typeof reply === 'function' ? reply() : reply);
+  const row = f.plan.sections[0].rows[1];
+  return stage.open(path, {
+    routes: routes({
+      [`GET ${admin}/channels`]: () => json({ channels: list }), [`GET /v1/events/${f.id}/plan`]: json(f.plan), [`GET /v1/events/${f.id}`]: json({ ...f.event, single_seats: 'avoid' }),
+      [`POST ${admin}/channels`]: note('create', () => (list.push({ id: 'c0', name: 'House', available: 4, sold: 0, invites: 0, members: 0 }, fans), json(fans, 201))),
+      [`POST ${admin}/channels/c1/allot`]: note('allot', () => ((fans.available = 40), json({ done: 40, skipped: [row.first, row.first + 1] }))),
+      [`POST ${admin}/channels/c1/release`]: note('release', () => ((fans.available = 0), json({ done: 1, skipped: [] }))),
+      [`POST ${admin}/channels/c1/invites`]: note('codes', () => ((fans.invites = 2), json({ codes: ['AAAA-BBBB', 'CCCC-DDDD'] }, 201))),
+      [`PATCH ${admin}`]: note('event', () => json({ ...f.event, single_seats: sent.at(-1)[1].single_seats })),
+    }),
+    ws: live,
+  }, async (page) => {
+    await signIn(page);
+    await page.getByText('Channels and seats').click();
+    await sees(page, 'No channels yet.');
+    await page.getByLabel('Name of a new channel').fill(' Fan club ');
+    await page.getByRole('button', { name: 'Create it' }).click();
+    await sees(page, 'The channel “Fan club” is there.');
+    await page.getByRole('heading', { name: 'Tickets of “Fan club”' }).waitFor();
+    assert.ok(await page.getByRole('button', { name: 'Release all of the channel' }).isDisabled());
+    await page.getByRole('combobox', { name: 'Section' }).selectOption('101');
+    await page.getByRole('combobox', { name: 'Row' }).selectOption('2');
+    await page.getByRole('spinbutton', { name: 'How many tickets' }).fill('40');
+    await page.getByRole('button', { name: 'Keep these' }).click();
+    await sees(page, '40 tickets kept for “Fan club”. Left alone, because somebody holds or has bought them: 101, row 2, seats 1–2.');
+    await page.getByRole('row', { name: /Fan club/ }).getByText('40').waitFor();
+    await page.getByRole('button', { name: 'Release these' }).click();
+    await sees(page, '1 ticket of “Fan club” is everybody’s now.');
+    await page.getByRole('spinbutton', { name: 'How many codes' }).fill('2');
+    await page.getByLabel('Note').fill('Fan list');
+    await page.getByRole('button', { name: 'Make 2 codes' }).click();
+    assert.equal(await page.getByLabel('Codes', { exact: true }).inputValue(), 'AAAA-BBBB\nCCCC-DDDD');
+    await accessible(page, 'channels');
+    const file = page.waitForEvent('download');
+    await page.getByRole('button', { name: 'Download as text' }).click();
+    assert.equal((await file).suggestedFilename(), `codes-${f.id}.txt`);
+    await page.getByLabel('Seats that would stay alone').selectOption('refuse');
+    await sees(page, 'Single seats: refuse choices that leave them.');
+    await page.getByRole('button', { name: 'Undo' }).click();
+    await sees(page, 'Single seats: avoid them in what is found for buyers.');
+    assert.deepEqual(sent, [
+      ['create', { name: 'Fan club' }], ['allot', { section: 's0', row: '2', quantity: 40 }], ['release', { section: 's0', row: '2', quantity: 40 }],
+      ['codes', { count: 2, uses: 1, note: 'Fan list', expires_at: null }], ['event', { single_seats: 'refuse' }], ['event', { single_seats: 'avoid' }],
+    ]);
+  });
+});
+
 test('an action the server refuses is said in its words', () => stage.open(path, {
   routes: routes({ [`POST /v1/admin/rooms/${f.id}/close`]: problem(409, 'conflict', 'Not now', { detail: 'Orders are being paid.' }) }), ws: live, expected: (m) => /409/.test(m),
 }, async (page) => {

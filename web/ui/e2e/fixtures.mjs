@@ -6,7 +6,7 @@ export const after = (seconds, from = start) => new Date(from.getTime() + second
 
 const tierColours = ['#7c3aed', '#2563eb', '#0d9488', '#d97706'];
 const tierNames = ['Front', 'Lower ring', 'Upper ring', 'Floor standing'];
-export const tiers = tierNames.map((name, i) => ({ id: `tier-${i}`, name, color: tierColours[i], price: eur([12900, 8900, 5900, 7500][i]) }));
+export const tiers = tierNames.map((name, i) => ({ id: `tier-${i}`, name, type: ['front', 'lower', 'accessible', 'standing'][i], color: tierColours[i], price: eur([12900, 8900, 5900, 7500][i]) }));
 
 export const event = {
   id, name: 'Nordlicht: Winter Tour', type: 'concert', starts_at: '2027-03-01T19:00:00Z', doors_at: '2027-03-01T17:30:00Z', status: 'on_sale',

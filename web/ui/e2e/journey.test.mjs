@@ -73,6 +73,28 @@ async function eventNamed(part) {
   return e;
 }
 
+/** An operator's call. */
+async function admin(method, path, body) {
+  const r = await fetch(`${url}/v1/admin/${path}`, { method, headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' }, body: JSON.stringify(body) });
+  assert.ok(r.ok, `${method} ${path}: ${r.status} ${r.ok ? '' : await r.text()}`);
+  return r.json();
+}
+
+/** A small house: two rows of ten seats, and a floor. */
+const smallEvent = (name, more = {}) => admin('POST', 'events', {
+  name, type: 'concert', starts_at: '2031-06-01T19:00:00Z', currency: 'EUR', max_per_buyer: 6, status: 'on_sale',
+  venue: { name: 'The mill', address: 'Mill Lane 1', city: 'Bremen', country: 'DE' }, artists: ['Mill Trio'],
+  generate: { kind: 'rows', sections: [{ name: 'Stalls', rows: 2, seats_per_row: 10, category: 'Stalls' }] }, prices: { Stalls: { amount: 4500, type: 'stalls' } },
+  areas: [{ name: 'Floor', capacity: 40, price: 2900 }], room: { state: 'open' }, ...more,
+});
+/** Opens rows in the list. */
+async function openRow(page, row) {
+  await page.getByRole('button', { name: 'List' }).click();
+  await page.getByLabel('Section').selectOption({ index: 0 });
+  await page.getByRole('button', { name: new RegExp(`^Row ${row} ?\\d+ free`) }).click();
+}
+const seatOf = (page, row, seat) => page.getByRole('button', { name: new RegExp(`^Row ${row}, seat ${seat},`) });
+
 /** From the queue page through the turn into the shop. */
 async function enterShop(page, event) {
   await page.goto(`${url}/queue/${event.id}`);
@@ -189,6 +211,145 @@ test('two people want one seat: one gets it, the other is told and keeps the res
   nothingSaid();
 });
 
+test('a seat is gone: others are offered and held; the hold is changed, and has tickets of an area in it', { timeout: 120_000 }, async () => {
+  const event = await smallEvent('Mill Trio, quick'), refused = (m) => /status of 409/.test(m), [ada, bob] = [await person(), await person(undefined, refused)];
+  // What happens to other seats does not reach Bob once this is set.
+  let quiet = false;
+  await bob.routeWebSocket(/\/live$/, (ws) => {
+    const server = ws.connectToServer();
+    server.onMessage((m) => { if (!quiet) ws.send(m); });
+  });
+  for (const p of [ada, bob]) {
+    await enterShop(p, event);
+    await sees(p, 'Live');
+    await openRow(p, 'A');
+  }
+  await seatOf(bob, 'A', 4).click();
+  await seatOf(bob, 'A', 5).click();
+  quiet = true;
+  await seatOf(ada, 'A', 5).click();
+  await ada.getByRole('button', { name: 'Hold 1 ticket' }).click();
+  await sees(ada, 'These seats are yours for now');
+
+  // The floor is part of the same hold.
+  await bob.getByLabel('Section').selectOption({ index: 1 });
+  await bob.getByRole('button', { name: 'One more' }).click();
+  await bob.getByRole('button', { name: 'Hold 3 tickets' }).click();
+  await sees(bob, 'Stalls, row A, seat 5 has just been taken by someone else. Your other choices are kept. Free seats nearby are offered below.');
+  await bob.getByRole('button', { name: 'Map' }).click();
+  const offers = bob.getByRole('region', { name: 'Seats to be had instead' });
+  await offers.getByRole('button', { name: 'Hold Stalls, row A, seat 6', exact: true }).waitFor();
+  assert.equal(await offers.getByRole('button', { name: /seat [45]$/ }).count(), 0);
+  assert.ok(await offers.getByRole('button', { name: /seats \d+–\d+$/ }).count() > 0, 'both seats together');
+  assert.deepEqual(await violations(bob), []);
+  quiet = false;
+  await offers.getByRole('button', { name: 'Hold Stalls, row A, seat 6', exact: true }).click();
+  await sees(bob, 'These seats are yours for now');
+  const held = bob.getByRole('complementary', { name: 'Your tickets' }).getByRole('listitem');
+  assert.deepEqual((await held.allTextContents()).map((t) => t.replace(/€.*/, '')).sort(), ['Floor', 'Stalls, row A, seat 4', 'Stalls, row A, seat 6']);
+
+  await openRow(bob, 'B');
+  await seatOf(bob, 'B', 3).click();
+  await sees(bob, 'Stalls, row B, seat 3 added.');
+  await bob.getByRole('button', { name: 'Drop Stalls, row A, seat 4', exact: true }).click();
+  await sees(bob, 'Stalls, row A, seat 4 dropped.');
+  await bob.getByLabel('Section').selectOption({ index: 1 });
+  await bob.getByRole('button', { name: 'One more' }).click();
+  await sees(bob, 'Floor added.');
+  assert.deepEqual(await violations(bob), []);
+  await bob.reload();
+  await sees(bob, 'These seats are yours for now');
+  assert.deepEqual((await held.allTextContents()).map((t) => t.replace(/€.*/, '')).sort(), ['Floor', 'Floor', 'Stalls, row A, seat 6', 'Stalls, row B, seat 3']);
+  // Ada sees what Bob let go.
+  await seatOf(ada, 'A', 4).and(ada.locator(':enabled')).waitFor();
+  await bob.getByRole('button', { name: 'Give them back' }).click();
+  await sees(bob, 'Your seats were given back.');
+  nothingSaid();
+});
+
+test('a code opens kept tickets, and only to whoever has it', { timeout: 120_000 }, async () => {
+  const event = await smallEvent('Mill Trio, for fans'), [fan, other] = [await person({ width: 420, height: 900 }, (m) => /status of 403/.test(m)), await person()];
+  const operator = await person({ width: 1440, height: 1000 });
+  await operator.goto(`${url}/console`);
+  await operator.getByLabel('Admin token').fill(token);
+  await operator.getByRole('button', { name: 'Sign in' }).click();
+  await operator.getByRole('button', { name: /for fans/ }).click();
+  await operator.getByText('Channels and seats').click();
+  await operator.getByLabel('Name of a new channel').fill('Fan club');
+  await operator.getByRole('button', { name: 'Create it' }).click();
+  await operator.getByRole('combobox', { name: 'Section' }).selectOption('Stalls');
+  await operator.getByRole('combobox', { name: 'Row' }).selectOption('A');
+  await operator.getByRole('button', { name: 'Keep these' }).click();
+  await sees(operator, '10 tickets kept for “Fan club”.');
+  await operator.getByRole('spinbutton', { name: 'How many codes' }).fill('1');
+  await operator.getByRole('button', { name: 'Make 1 code' }).click();
+  const code = await operator.getByLabel('Codes', { exact: true }).inputValue();
+  assert.match(code, /^(\w{4}-){3}\w{4}$/);
+  assert.deepEqual(await violations(operator), []);
+  for (const p of [fan, other]) {
+    await enterShop(p, event);
+    await sees(p, 'not on general sale');
+    await openRow(p, 'A');
+  }
+  const kept = (p, more) => p.getByRole('button', { name: `Row A, seat 1, €45.00, ${more}`, exact: true });
+  assert.ok(await kept(fan, 'not on general sale').isDisabled());
+  await fan.getByText('I have an access code').click();
+  await fan.getByLabel('Code').fill('AAAA-BBBB-CCCC-DDDD');
+  await fan.getByRole('button', { name: 'Use it' }).click();
+  await sees(fan, 'The invitation is not valid.');
+  await fan.getByLabel('Code').fill(code.toLowerCase());
+  await fan.getByRole('button', { name: 'Use it' }).click();
+  await sees(fan, '“Fan club”: 10 tickets kept for you');
+  await kept(fan, 'Fan club').click();
+  assert.deepEqual(await violations(fan), []);
+  await fan.getByRole('button', { name: 'Hold 1 ticket' }).click();
+  await sees(fan, 'These seats are yours for now');
+  await fan.getByRole('button', { name: 'Give them back' }).click();
+  await sees(fan, 'Your seats were given back.');
+  await fan.reload();
+  await fan.getByRole('combobox', { name: 'From' }).selectOption('Fan club');
+  await fan.getByRole('button', { name: 'Find the best seats' }).click();
+  await fan.getByText(/^Stalls, row A, seat/).nth(1).waitFor();
+  assert.ok(await kept(other, 'not on general sale').isDisabled());
+  // Released, they are everybody's at once.
+  await operator.getByRole('button', { name: 'Release these' }).click();
+  await sees(operator, '10 tickets of “Fan club” are everybody’s now.');
+  await seatOf(other, 'A', 9).and(other.locator(':enabled')).click();
+  await sees(other, 'Your choice (1)');
+  nothingSaid();
+});
+
+test('an accessible seat comes with its companion', { timeout: 120_000 }, async () => {
+  const event = await eventNamed('theatre'), page = await person();
+  await enterShop(page, event);
+  await page.getByLabel('Accessible seat with companions').check();
+  await page.getByRole('button', { name: 'Find the best seats' }).click();
+  await sees(page, 'These seats are yours for now');
+  const { holds } = await page.evaluate((id) => fetch(`/v1/events/${id}/holds`).then((r) => r.json()), event.id);
+  assert.deepEqual(holds[0].tickets.map((t) => t.type).sort(), ['accessible', 'companion']);
+  assert.equal(Math.abs(holds[0].tickets[0].ordinal - holds[0].tickets[1].ordinal), 1);
+  assert.deepEqual(await violations(page), []);
+  await page.getByRole('button', { name: 'Give them back' }).click();
+  nothingSaid();
+});
+
+test('an event that refuses single seats says which one would be left', { timeout: 120_000 }, async () => {
+  const event = await smallEvent('Mill Trio, side by side', { single_seats: 'refuse' }), page = await person(undefined, (m) => /status of 409/.test(m));
+  await enterShop(page, event);
+  await openRow(page, 'A');
+  await seatOf(page, 'A', 2).click();
+  await page.getByRole('button', { name: 'Hold 1 ticket' }).click();
+  await sees(page, 'Seat 1 in row A would be left alone between taken seats; please move up or down the row by one seat.');
+  await page.getByRole('button', { name: 'Row A, seat 1, €45.00, pointed out', exact: true }).waitFor();
+  assert.deepEqual(await violations(page), []);
+  await page.getByRole('button', { name: 'Map' }).click();
+  await openRow(page, 'A');
+  await seatOf(page, 'A', 1).click();
+  await page.getByRole('button', { name: 'Hold 2 tickets' }).click();
+  await sees(page, 'These seats are yours for now');
+  nothingSaid();
+});
+
 test('a visitor in line sees the operator pause with words, resume, and then their turn', { timeout: 120_000 }, async () => {
   const event = await eventNamed('Lanterns'), operator = await person({ width: 1440, height: 1000 }), visitor = await person({ width: 420, height: 860 });
   await operator.goto(`${url}/console`);
@@ -227,11 +388,6 @@ test('a visitor in line sees the operator pause with words, resume, and then the
 });
 
 test('a draw: published, opened with its public value, and recomputed by those it placed; a place goes to another device', { timeout: 120_000 }, async () => {
-  const admin = async (method, path, body) => {
-    const r = await fetch(`${url}/v1/admin/${path}`, { method, headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' }, body: JSON.stringify(body) });
-    assert.ok(r.ok, `${method} ${path}: ${r.status} ${r.ok ? '' : await r.text()}`);
-    return r.json();
-  };
   const { id } = await admin('POST', 'events', {
     name: 'Choir by lot', type: 'concert', starts_at: '2031-05-01T19:00:00Z', doors_at: '2031-05-01T18:00:00Z', currency: 'EUR', max_per_buyer: 4, status: 'on_sale',
     venue: { name: 'The mill', address: 'Mill Lane 1', city: 'Bremen', country: 'DE' }, artists: ['Mill Trio'],

@@ -25,6 +25,11 @@ async function chooseInList(page, n) {
   await page.getByRole('button', { name: /^Row 2/ }).click();
   for (const s of freeSeats.slice(0, n)) await page.getByRole('button', { name: `Row ${s.row}, seat ${s.seat},` }).click();
 }
+/** Shows the standing floor in the list. */
+async function inArea(page) {
+  await page.getByRole('button', { name: 'List' }).click();
+  await page.getByLabel('Section').selectOption({ label: await page.locator('option', { hasText: 'Floor (' }).textContent() });
+}
 
 describe('event page', () => {
   const path = `/events/${f.id}`;
@@ -100,15 +105,18 @@ describe('event page', () => {
     await sees(page, 'Live');
   }));
 
-  test('best available by number, price and wheelchair place', () => {
+  test('best available by number, price, section and accessible seat', () => {
     let asked;
     return stage.open(path, { routes: shop({ [`POST ${api.event}/holds`]: (r) => ((asked = r.postDataJSON()), json(f.hold([40, 41, 42]), 201)) }), ws: live }, async (page) => {
       await page.getByRole('combobox', { name: 'Tickets' }).selectOption('3');
+      await page.getByLabel('Accessible seat with companions').check();
+      // Only what accessible seats cost is asked for.
+      assert.deepEqual(await page.getByRole('combobox', { name: 'Price' }).locator('option').allTextContents(), ['Any', 'Upper ring €59.00']);
       await page.getByRole('combobox', { name: 'Price' }).selectOption({ index: 1 });
-      await page.getByLabel('Wheelchair places').check();
+      await page.getByRole('combobox', { name: 'Where' }).selectOption('104');
       await page.getByRole('button', { name: 'Find the best seats' }).click();
       await sees(page, 'These seats are yours for now');
-      assert.deepEqual(asked, { best_available: { quantity: 3, tier: 'tier-0', accessible: true } });
+      assert.deepEqual(asked, { best_available: { quantity: 3, tier: 'tier-2', section: 's3', accessible: true } });
     });
   });
 
@@ -118,29 +126,233 @@ describe('event page', () => {
     await sees(page, 'Your choice (2)');
   }));
 
-  test('general admission is chosen by number', () => {
-    let asked;
-    return stage.open(path, { routes: shop({ [`POST ${api.event}/holds`]: (r) => ((asked = r.postDataJSON()), json(f.hold(asked.ordinals), 201)) }), ws: live }, async (page) => {
-      await page.getByRole('button', { name: 'List' }).click();
-      await page.getByLabel('Section').selectOption({ label: await page.locator('option', { hasText: 'Floor (' }).textContent() });
-      await page.getByRole('button', { name: 'One more' }).click();
-      await page.getByRole('button', { name: 'One more' }).click();
-      await accessible(page, 'general admission');
-      await page.getByRole('button', { name: 'Hold 2 tickets' }).click();
-      await until(() => asked, 'the hold');
-      const floor = f.plan.sections.find((s) => s.kind === 'ga'), status = f.statuses();
-      assert.equal(new Set(asked.ordinals).size, 2);
-      for (const i of asked.ordinals) assert.ok(i >= floor.first && i < floor.first + floor.count && status[i] === 0);
+  test('seats apart are offered only when there are enough of them, and none together', () => {
+    const asked = [];
+    const refused = (left) => problem(409, 'sold-out', 'Sold out', { detail: `${left} such tickets are left, but none 4 next to each other`, left });
+    const replies = [refused(3), refused(9), json(f.hold([40, 42, 60, 61]), 201)];
+    return stage.open(path, { routes: shop({ [`POST ${api.event}/holds`]: (r) => (asked.push(r.postDataJSON().best_available), replies.shift()) }), ws: live, expected: (m) => /409/.test(m) }, async (page) => {
+      const apart = page.getByRole('button', { name: 'Find them in separate groups' });
+      await page.getByRole('combobox', { name: 'Tickets' }).selectOption('4');
+      await page.getByRole('button', { name: 'Find the best seats' }).click();
+      await sees(page, '3 such tickets are left, but none 4 next to each other.');
+      assert.equal(await apart.count(), 0);
+      await page.getByRole('button', { name: 'Find the best seats' }).click();
+      await sees(page, '9 such tickets are left, but none 4 next to each other.');
+      await accessible(page, 'seats apart');
+      await apart.click();
+      await sees(page, 'These seats are yours for now');
+      assert.deepEqual(asked, [{ quantity: 4 }, { quantity: 4 }, { quantity: 4, split: true }]);
     });
   });
 
-  test('changing seats gives them back and keeps them chosen', () => {
-    let dropped = 0;
-    const ordinals = freeSeats.slice(0, 2).map((s) => s.ordinal);
-    return stage.open(path, { routes: shop({ [`GET ${api.event}/holds`]: json({ holds: [f.hold(ordinals)] }), [`DELETE ${api.event}/holds/hold-1`]: () => (dropped++, { status: 204 }) }), ws: live }, async (page) => {
-      await page.getByRole('button', { name: 'Change seats' }).click();
-      await sees(page, 'Your choice (2)');
-      assert.equal(dropped, 1);
+  test('seats and a number of general-admission tickets make one hold', () => {
+    let asked;
+    const floor = f.plan.sections.find((s) => s.kind === 'ga');
+    return stage.open(path, { routes: shop({ [`POST ${api.event}/holds`]: (r) => ((asked = r.postDataJSON()), json(f.hold([...asked.ordinals, floor.first, floor.first + 1]), 201)) }), ws: live }, async (page) => {
+      await chooseInList(page, 1);
+      await inArea(page);
+      await page.getByRole('button', { name: 'One more' }).click();
+      await page.getByRole('button', { name: 'One more' }).click();
+      await sees(page, '2 tickets, Floor');
+      await accessible(page, 'seats and general admission');
+      await page.getByRole('button', { name: 'Hold 3 tickets' }).click();
+      await sees(page, 'These seats are yours for now');
+      assert.deepEqual(asked, { ordinals: [freeSeats[0].ordinal], areas: [{ section: 'floor', quantity: 2 }] });
+    });
+  });
+
+  test('an area that has fewer left: the rest of the choice is kept', () => stage.open(path, {
+    routes: shop({ [`POST ${api.event}/holds`]: problem(409, 'sold-out', 'Sold out', { detail: 'areas[0]: only 1 of these tickets are left', area: 0, left: 1 }) }), ws: live, expected: (m) => /409/.test(m),
+  }, async (page) => {
+    await chooseInList(page, 1);
+    await inArea(page);
+    for (let n = 0; n < 3; n++) await page.getByRole('button', { name: 'One more' }).click();
+    await page.getByRole('button', { name: 'Hold 4 tickets' }).click();
+    await sees(page, 'Floor: only 1 ticket is left. Your other choices are kept.');
+    await sees(page, 'Your choice (2)');
+  }));
+
+  const [a, b, c, d] = freeSeats.map((s) => s.ordinal);
+  const nameOf = (i) => `101, row 2, seat ${freeSeats.find((s) => s.ordinal === i).seat}`;
+
+  test('instead of a taken seat others are offered, and held with the rest', () => {
+    const asked = [], alternatives = [[b], [c], [d]].map((ordinals) => ({ tickets: ordinals.map((i) => `t${i}`), ordinals }));
+    const together = { tickets: [], ordinals: [c, d] };
+    return stage.open(path, {
+      routes: shop({ [`POST ${api.event}/holds`]: (r) => {
+        asked.push(r.postDataJSON().ordinals);
+        return asked.length > 1 ? json(f.hold(asked.at(-1)), 201) : problem(409, 'tickets-taken', 'Tickets are taken', { taken_ordinals: [a], alternatives, alternatives_together: [together] });
+      } }),
+      ws: live, expected: (m) => /409/.test(m),
+    }, async (page) => {
+      await chooseInList(page, 2);
+      await page.getByRole('button', { name: 'Hold 2 tickets' }).click();
+      await sees(page, `${nameOf(a)} has just been taken by someone else. Your other choices are kept. Free seats nearby are offered below.`);
+      const offers = page.getByRole('region', { name: 'Seats to be had instead' });
+      // What is chosen already is not offered again.
+      assert.equal(await offers.getByRole('button', { name: `Hold ${nameOf(b)}`, exact: true }).count(), 0);
+      assert.equal(await offers.getByRole('button').count(), 4);
+      // All of them are pointed out, or the one that is looked at.
+      const pointed = (k) => page.getByRole('button', { name: `Row 2, seat ${freeSeats[k].seat}, €129.00, pointed out` });
+      await page.mouse.move(2, 2);
+      await pointed(2).waitFor();
+      await pointed(3).waitFor();
+      await accessible(page, 'offers');
+      await offers.getByRole('button', { name: `Hold ${nameOf(d)}`, exact: true }).focus();
+      await pointed(2).waitFor({ state: 'detached' });
+      await pointed(3).waitFor();
+      await page.getByRole('button', { name: 'Map' }).click();
+      await offers.getByRole('button', { name: `Hold ${nameOf(c)}`, exact: true }).click();
+      await sees(page, 'These seats are yours for now');
+      assert.equal(await offers.count(), 0);
+      assert.deepEqual(asked, [[a, b], [b, c]]);
+    });
+  });
+
+  test('seats that the map saw go are offered others to choose', () => stage.open(path, { routes: shop(), ws: live }, async (page, { sockets }) => {
+    await sees(page, 'Live');
+    await chooseInList(page, 1);
+    sockets[`${api.event}/live`][0].send({ type: 'delta', seq: 8, prev: 7, changes: [[a, 2]] });
+    const offers = page.getByRole('region', { name: 'Seats to be had instead' });
+    await offers.getByRole('button', { name: /^Choose 101, row/ }).nth(2).waitFor();
+    // One of them goes, too, and is offered no longer.
+    const first = await offers.getByRole('button').first().textContent(), seat = /row (\d+), seat (\d+)/.exec(first);
+    const row = f.plan.sections[0].rows[seat[1] - 1];
+    sockets[`${api.event}/live`][0].send({ type: 'delta', seq: 9, prev: 8, changes: [[row.first + row.seats.indexOf(seat[2]), 1]] });
+    await offers.getByRole('button', { name: first, exact: true }).waitFor({ state: 'detached' });
+    await offers.getByRole('button').first().click();
+    await sees(page, 'Your choice (1)');
+  }));
+
+  test('a seat that would be left alone is named and pointed out', () => stage.open(path, {
+    routes: shop({ [`POST ${api.event}/holds`]: problem(409, 'single-seats', 'Single seats would be left', { detail: `seat ${freeSeats[1].seat} in row 2 would be left alone between taken seats; please move up or down the row by one seat`, singles_ordinals: [b] }) }), ws: live, expected: (m) => /409/.test(m),
+  }, async (page) => {
+    await chooseInList(page, 1);
+    await page.getByRole('button', { name: 'Hold 1 ticket' }).click();
+    await sees(page, `Seat ${freeSeats[1].seat} in row 2 would be left alone between taken seats; please move up or down the row by one seat.`);
+    await sees(page, 'Your choice (1)');
+    await page.getByRole('button', { name: `Row 2, seat ${freeSeats[1].seat}, €129.00, pointed out` }).waitFor();
+    await accessible(page, 'single seat');
+  }));
+
+  test('held seats are changed without losing them', () => {
+    const asked = [];
+    let now = [a, b];
+    return stage.open(path, {
+      routes: shop({
+        [`GET ${api.event}/holds`]: () => json({ holds: [f.hold(now)] }),
+        [`PATCH ${api.event}/holds/hold-1`]: (r) => {
+          const { add_ordinals: add = [], drop_ordinals: drop = [], ...rest } = r.postDataJSON();
+          assert.deepEqual(rest, {});
+          asked.push({ add, drop });
+          if (add.includes(c)) return problem(409, 'tickets-taken', 'Tickets are taken', { taken_ordinals: [c], alternatives: [{ tickets: [`t${d}`], ordinals: [d] }] });
+          now = [...now.filter((i) => !drop.includes(i)), ...add];
+          return json(f.hold(now));
+        },
+      }),
+      ws: live, expected: (m) => /409/.test(m),
+    }, async (page) => {
+      await sees(page, 'These seats are yours for now');
+      await page.getByRole('button', { name: 'List' }).click();
+      await page.getByRole('button', { name: /^Row 2/ }).click();
+      await page.getByRole('button', { name: `Row 2, seat ${freeSeats[2].seat},` }).click();
+      await sees(page, `${nameOf(c)} has just been taken by someone else. Free seats nearby are offered below.`);
+      await accessible(page, 'change refused');
+      await page.getByRole('button', { name: `Add ${nameOf(d)}`, exact: true }).click();
+      await sees(page, `${nameOf(d)} added.`);
+      await page.getByRole('button', { name: `Drop ${nameOf(a)}`, exact: true }).click();
+      await sees(page, `${nameOf(a)} dropped.`);
+      assert.equal(await page.evaluate(() => document.activeElement.tagName), 'H2');
+      await accessible(page, 'changed');
+      // One's own seat in the list drops it; the last one is given back instead.
+      await page.getByRole('button', { name: `Row 2, seat ${freeSeats[1].seat}, €129.00, yours` }).click();
+      await sees(page, `${nameOf(b)} dropped.`);
+      assert.equal(await page.getByRole('button', { name: /^Drop/ }).count(), 0);
+      await page.getByRole('button', { name: `Row 2, seat ${freeSeats[3].seat}, €129.00, yours` }).click();
+      await sees(page, 'This is your last ticket. To let it go, give it back.');
+      assert.deepEqual(asked, [{ add: [c], drop: [] }, { add: [d], drop: [] }, { add: [], drop: [a] }, { add: [], drop: [b] }]);
+    });
+  });
+
+  test('a general-admission ticket is added to a hold, another one where somebody was quicker', () => {
+    const asked = [], floor = f.plan.sections.find((s) => s.kind === 'ga');
+    return stage.open(path, {
+      routes: shop({
+        [`GET ${api.event}/holds`]: () => json({ holds: [f.hold([a])] }),
+        [`PATCH ${api.event}/holds/hold-1`]: (r) => {
+          const [i] = r.postDataJSON().add_ordinals;
+          asked.push(i);
+          return asked.length === 1 ? problem(409, 'tickets-taken', 'Tickets are taken', { taken_ordinals: [i] }) : json(f.hold([a, i]));
+        },
+      }),
+      ws: live, expected: (m) => /409/.test(m),
+    }, async (page) => {
+      await sees(page, 'These seats are yours for now');
+      await inArea(page);
+      await page.getByRole('button', { name: 'One more' }).click();
+      await sees(page, 'Floor added.');
+      assert.equal(new Set(asked).size, 2);
+      const status = f.statuses();
+      for (const i of asked) assert.ok(i >= floor.first && i < floor.first + floor.count && status[i] === 0);
+      assert.equal(await page.locator('output').textContent(), '1');
+    });
+  });
+
+  test('a code opens tickets that are kept', () => {
+    const s = f.statuses(), asked = [], floor = f.plan.sections.find((x) => x.kind === 'ga');
+    let own = [];
+    for (const i of [a, b, c]) s[i] = 3;
+    s.fill(3, floor.first, floor.first + 20);
+    const fans = { id: 'fans', name: 'Fan club', ranges: [[a, a], [b, b], [floor.first, floor.first + 9]] };
+    const routes = shop({
+      [`GET ${api.event}/availability`]: json(f.snapshot(s)),
+      [`GET ${api.event}/channels`]: () => json({ channels: own }),
+      [`POST ${api.event}/channels`]: (r) => {
+        if (r.postDataJSON().code !== 'ABCD-EFGH') return problem(403, 'invite-invalid', 'The invitation is not valid', { detail: 'the code is not known here, was used already, or its time is over' });
+        own = [fans];
+        return json({ channels: own });
+      },
+      [`POST ${api.event}/holds`]: (r) => (asked.push(r.postDataJSON()), json(f.hold([a]), 201)),
+    });
+    return stage.open(path, { routes, ws: { [`${api.event}/live`]: (w) => w.send(f.snapshot(s)) }, expected: (m) => /403/.test(m) }, async (page) => {
+      await sees(page, 'Live');
+      await sees(page, 'not on general sale');
+      await page.getByRole('button', { name: 'List' }).click();
+      await page.getByRole('button', { name: /^Row 2/ }).click();
+      const seat = (k, more) => page.getByRole('button', { name: `Row 2, seat ${freeSeats[k].seat}, €129.00${more}`, exact: true });
+      assert.ok(await seat(0, ', not on general sale').isDisabled());
+      await page.getByText('I have an access code').click();
+      await page.getByLabel('Code').fill('nonsense');
+      await page.getByRole('button', { name: 'Use it' }).click();
+      await sees(page, 'The invitation is not valid. The code is not known here, was used already, or its time is over.');
+      await page.getByLabel('Code').fill('ABCD-EFGH');
+      await page.getByRole('button', { name: 'Use it' }).click();
+      await sees(page, '“Fan club”: 12 tickets kept for you, as long as they are free.');
+      assert.ok(await seat(2, ', not on general sale').isDisabled());
+      await seat(0, ', Fan club').click();
+      await inArea(page);
+      await page.getByRole('group', { name: 'Tickets for Floor, Fan club' }).getByRole('button', { name: 'One more' }).click();
+      await accessible(page, 'kept tickets');
+      await page.getByRole('button', { name: 'Map' }).click();
+      await page.locator('.shapes', { hasText: 'Fan club' }).waitFor();
+      await accessible(page, 'kept tickets on the map');
+      await page.getByRole('combobox', { name: 'From' }).selectOption('Fan club');
+      await page.reload();
+      await page.getByRole('combobox', { name: 'From' }).selectOption('Fan club');
+      await page.getByRole('button', { name: 'Find the best seats' }).click();
+      await sees(page, 'These seats are yours for now');
+      assert.deepEqual(asked, [{ best_available: { quantity: 2, channel: 'fans' } }]);
+    });
+  });
+
+  test('what is left is said in a word', () => {
+    const tiers = f.event.tiers.map((t, i) => ({ ...t, availability: ['few_left', 'sold_out', 'available', 'available'][i], ...(i === 1 && { available: 0 }) }));
+    return stage.open(path, { routes: catalog, ws: live, receipt: false, data: { 'event.html': { data: { event: { ...f.event, tiers } } } } }, async (page) => {
+      const prices = page.getByRole('list', { name: 'Prices' }).getByRole('listitem');
+      await prices.filter({ hasText: 'Front' }).getByText('few left').waitFor();
+      await prices.filter({ hasText: 'Lower ring' }).getByText('sold out').waitFor();
+      assert.equal(await prices.filter({ hasText: /left|sold/ }).count(), 2);
+      await accessible(page, 'words');
     });
   });
 
@@ -180,6 +392,35 @@ describe('event page', () => {
     await accessible(page, 'map in use');
   }));
 
+  test('on the map: once seats are held, a tap or Enter adds and drops', () => {
+    const row = f.plan.sections.find((x) => x.name === '315').rows[4], status = f.statuses(), n = row.seats.findIndex((_, i) => status[row.first + i] === 0), i = row.first + n;
+    let now = [a];
+    return stage.open(path, {
+      routes: shop({
+        [`GET ${api.event}/holds`]: json({ holds: [f.hold(now)] }),
+        [`PATCH ${api.event}/holds/hold-1`]: (r) => {
+          const { add_ordinals: add = [], drop_ordinals: drop = [] } = r.postDataJSON();
+          now = [...now.filter((x) => !drop.includes(x)), ...add];
+          return json(f.hold(now));
+        },
+      }),
+      ws: live,
+    }, async (page) => {
+      await sees(page, 'These seats are yours for now');
+      const box = await page.locator('canvas').boundingBox(), k = 0.96 * Math.min(box.width / f.plan.width, box.height / f.plan.height);
+      await page.mouse.click(box.x + (box.width - f.plan.width * k) / 2 + row.x[n] * k, box.y + (box.height - f.plan.height * k) / 2 + row.y[n] * k);
+      await page.mouse.click(box.x + box.width / 2, box.y + box.height / 2);
+      await sees(page, /^315, row 5, seat .* added\.$/);
+      assert.deepEqual(now, [a, i]);
+      await page.locator('canvas').focus();
+      await page.keyboard.press('ArrowRight');
+      await page.keyboard.press('ArrowLeft');
+      await page.keyboard.press('Enter');
+      await sees(page, /^315, row 5, seat .* dropped\.$/);
+      assert.deepEqual(now, [a]);
+    });
+  });
+
   test('15,000 seats pan at a pace people do not notice', () => stage.open(path, { routes: shop(), ws: live }, async (page) => {
     await sees(page, 'Live');
     assert.ok(f.total > 5000);
@@ -208,10 +449,22 @@ describe('event page', () => {
     });
   });
 
-  test('a phone shows it all without scrolling sideways', () => stage.open(path, { routes: shop(), ws: live, size: { width: 320, height: 700 } }, async (page) => {
+  test('a phone shows it all without scrolling sideways', () => stage.open(path, { routes: shop(), ws: live, size: { width: 320, height: 700 } }, async (page, { sockets }) => {
     await sees(page, 'Live');
     assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
     await accessible(page, 'phone');
+    // What becomes of a choice is seen without scrolling to it, and one link away.
+    await chooseInList(page, 1);
+    sockets[`${api.event}/live`][0].send({ type: 'delta', seq: 8, prev: 7, changes: [[freeSeats[0].ordinal, 2]] });
+    const said = page.getByRole('status').filter({ hasText: 'has just been taken' });
+    await said.waitFor();
+    const inSight = async (what) => { const b = await what.boundingBox(); return b.y >= 0 && b.y + b.height <= 700; };
+    assert.ok(await inSight(said), 'the notice is in sight');
+    await page.getByRole('button', { name: `Row 2, seat ${freeSeats[1].seat},` }).click();
+    await page.getByRole('link', { name: 'Your choice (1)' }).click();
+    await until(() => inSight(page.getByRole('heading', { name: 'Your choice (1)' })), 'the choice in sight');
+    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+    await accessible(page, 'phone with a choice');
   }));
 });
 

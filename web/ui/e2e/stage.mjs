@@ -1,6 +1,6 @@
 // Opens one page in one state: mocked API, faked clock, strict policy; and checks it for access and complaints.
 import assert from 'node:assert/strict';
-import { answer, complaints, launch, serveDist, socket, violations } from './browser.mjs';
+import { answer, complaints, json, launch, serveDist, socket, violations } from './browser.mjs';
 import * as f from './fixtures.mjs';
 
 export const api = { room: `/v1/rooms/${f.id}`, event: `/v1/events/${f.id}` };
@@ -38,7 +38,7 @@ export class Stage {
     page.setDefaultTimeout(8000);
     const said = complaints(page, expected);
     await page.clock.install({ time: f.start });
-    await answer(page, routes);
+    await answer(page, { [`GET ${api.event}/channels`]: json({ channels: [] }), ...routes });
     const sockets = {};
     for (const [p, opened] of Object.entries(ws)) sockets[p] = await socket(page, p, opened);
     try {

@@ -10,7 +10,10 @@ export type Time = string;
 /** An amount in the currency's smallest unit (cents for EUR, yen for JPY). */
 export interface Money { amount: number; currency: string }
 
-export interface Tier { id: string; name: string; type: string; price: Money; total: number; available: number | null }
+/** What is left, in a word. */
+export type Availability = 'available' | 'few_left' | 'sold_out';
+
+export interface Tier { id: string; name: string; type: string; price: Money; total: number; available: number | null; availability?: Availability }
 
 export interface Event {
   id: string; name: string; type: string; description?: string; starts_at: Time; doors_at?: Time | null; status: string;
@@ -20,10 +23,13 @@ export interface Event {
   artists: { id: string; name: string }[] | null;
   tiers: Tier[];
   /** null while the stock is not known. */
-  tickets: { total: number; available: number; held: number; sold: number } | null;
-  max_per_buyer: number;
+  tickets: { total: number; available: number; held: number; sold: number; blocked?: number; availability?: Availability } | null;
+  max_per_buyer: number; single_seats?: SingleSeats;
   room?: { state: RoomState } | null;
 }
+
+/** What is done about a seat that would stay alone between taken ones. */
+export type SingleSeats = 'allow' | 'avoid' | 'refuse';
 
 export type RoomState = 'scheduled' | 'lobby' | 'open' | 'paused' | 'draining' | 'closed';
 /** How places are given: by arrival, by a draw at opening, or at random throughout. */
@@ -83,7 +89,7 @@ export interface PlanArea {
 }
 export interface PlanDocument {
   event: string; version: string | number; width: number; height: number;
-  tiers: { id: string; name: string; color: string; price: Money }[];
+  tiers: { id: string; name: string; type?: string; color: string; price: Money }[];
   sections: PlanSection[]; areas?: PlanArea[] | null;
 }
 
@@ -97,9 +103,20 @@ export interface Hold {
   hold: string; event: string; expires_at: Time; extensions_left: number; pinned: boolean;
   tickets: HeldTicket[]; total: Money;
 }
-export type HoldRequest =
-  | { ordinals: number[] }
-  | { best_available: { quantity: number; tier?: string; accessible?: boolean } };
+/** Tickets of a general-admission section; `channel` is an id, none for those on general sale. */
+export interface AreaRequest { section: string; quantity: number; channel?: string }
+export interface BestRequest {
+  quantity: number; tier?: string; section?: string; channel?: string;
+  /** One accessible seat, and the others beside it. */
+  accessible?: boolean;
+  /** In groups, where they cannot be had together. */
+  split?: boolean;
+}
+/** Seats, tickets of areas and the best available make one hold. */
+export interface HoldRequest { ordinals?: number[]; areas?: AreaRequest[]; best_available?: BestRequest }
+export interface HoldChange { add_ordinals?: number[]; drop_ordinals?: number[] }
+/** Tickets that are kept for some people, by ordinal, first to last. */
+export interface Channel { id: string; name: string; ranges: [number, number][] }
 
 export type OrderStatus =
   | 'awaiting_payment' | 'payment_unknown' | 'paid' | 'fulfilled' | 'declined' | 'expired' | 'cancelled'
@@ -156,6 +173,10 @@ export interface AdminVisitor {
 }
 export interface InviteRequest { lane: Lane; count?: number; emails?: string[]; single_use: boolean; expires_at: Time }
 export interface Invite { invite: string; url: string; email: string | null; lane: Lane }
+/** Tickets that are kept for some people, as operators see them. */
+export interface AdminChannel { id: string; name: string; available: number; sold: number; invites: number; members: number }
+/** Some tickets, or all that have something in common; `quantity` takes the last so many of them. */
+export interface Selection { ordinals?: number[]; section?: string; row?: string; tier?: string; quantity?: number; all?: boolean }
 export interface LiveFrame { at: Time; rooms: AdminRoom[]; reachable?: boolean; orders_per_minute: number; p95_ms: number; errors_per_minute: number }
 export interface AuditEntry { at: Time; actor: string; action: string; subject: string; detail?: unknown }
 
@@ -225,8 +246,9 @@ export const appeal = (event: string, challenge?: Answer) => call<Me>('POST', ro
 // Catalog
 export const getEvents = (q: { name?: string; type?: string; city?: string; cursor?: string; limit?: number }) =>
   call<{ events: Event[]; next_cursor: string | null }>('GET', `/v1/events${query(q)}`);
-export const getEvent = (id: string) => call<Event>('GET', `/v1/events/${id}`);
-export const getPlan = (id: string) => call<PlanDocument>('GET', `/v1/events/${id}/plan`);
+/** Drafts are shown to operators only. */
+export const getEvent = (id: string, token?: string) => call<Event>('GET', `/v1/events/${id}`, undefined, bearer(token));
+export const getPlan = (id: string, token?: string) => call<PlanDocument>('GET', `/v1/events/${id}/plan`, undefined, bearer(token));
 export const getAvailability = (id: string) => call<Snapshot>('GET', `/v1/events/${id}/availability`);
 
 // Holds
@@ -234,7 +256,10 @@ const holds = (event: string, tail = '') => `/v1/events/${event}/holds${tail}`;
 export const getHolds = (event: string) => call<{ holds: Hold[] }>('GET', holds(event));
 export const createHold = (event: string, body: HoldRequest, key: string) => call<Hold>('POST', holds(event), body, once(key));
 export const extendHold = (event: string, hold: string) => call<Hold>('POST', holds(event, `/${hold}/extend`), {});
+export const changeHold = (event: string, hold: string, body: HoldChange) => call<Hold>('PATCH', holds(event, `/${hold}`), body);
 export const dropHold = (event: string, hold: string) => call<void>('DELETE', holds(event, `/${hold}`));
+export const getChannels = (event: string) => call<{ channels: Channel[] }>('GET', `/v1/events/${event}/channels`);
+export const enterChannel = (event: string, code: string) => call<{ channels: Channel[] }>('POST', `/v1/events/${event}/channels`, { code });
 
 // Orders
 const order = (id: string, tail = '') => `/v1/orders/${id}${tail}`;
@@ -269,3 +294,11 @@ export const refundOrder = (token: string, id: string, reason: string, key: stri
   call<Order>('POST', `${admin}orders/${id}/refund`, { reason }, once(key, token));
 export const adminAudit = (token: string, q: { cursor?: string; limit?: number } = {}) =>
   call<{ entries: AuditEntry[]; next_cursor: string | null }>('GET', `${admin}audit${query(q)}`, undefined, bearer(token));
+const adminEvent = (event: string, tail = '') => `${admin}events/${event}${tail}`;
+export const patchEvent = (token: string, event: string, body: { single_seats: SingleSeats }) => call<Event>('PATCH', adminEvent(event), body, bearer(token));
+export const adminChannels = (token: string, event: string) => call<{ channels: AdminChannel[] }>('GET', adminEvent(event, '/channels'), undefined, bearer(token));
+export const createChannel = (token: string, event: string, name: string) => call<AdminChannel>('POST', adminEvent(event, '/channels'), { name }, bearer(token));
+export const allot = (token: string, event: string, channel: string, how: 'allot' | 'release', body: Selection) =>
+  call<{ done: number; skipped: number[] }>('POST', adminEvent(event, `/channels/${channel}/${how}`), body, bearer(token));
+export const makeCodes = (token: string, event: string, channel: string, body: { count: number; uses: number; note: string; expires_at: Time | null }) =>
+  call<{ codes: string[] }>('POST', adminEvent(event, `/channels/${channel}/invites`), body, bearer(token));

@@ -50,9 +50,12 @@ export const eventDate = (e: Event, style?: Intl.DateTimeFormatOptions, at: stri
 export const number = (n: number): string => n.toLocaleString(locale());
 export const plural = (n: number, one: string, many = `${one}s`): string => `${number(n)} ${n === 1 ? one : many}`;
 
+/** With a capital letter and a full stop. */
+export const sentence = (s: string): string => `${s.charAt(0).toLocaleUpperCase()}${s.slice(1)}${/[.?!]$/.test(s) ? '' : '.'}`;
+
 /** What went wrong, in the server's words. */
 export function problemText(e: unknown): string {
-  if (e instanceof Problem) return e.detail && e.detail !== e.title ? `${e.title}. ${e.detail}` : e.title;
+  if (e instanceof Problem) return e.detail && e.detail !== e.title ? `${e.title}. ${sentence(e.detail)}` : e.title;
   return e instanceof Error ? e.message : String(e);
 }
 

@@ -191,7 +191,7 @@ function Summary(): VNode | null {
       <ul class="plain items">{items.map((t) => <li key={seatText(t) + ('ticket' in t ? t.ticket : t.id)}><span>{seatText(t)}</span><span class="num">{moneyText(t.price)}</span></li>)}</ul>
       <p class="row between"><span>{plural(items.length, 'ticket')}</span><strong class="big">{moneyText(total)}</strong></p>
       {buy.step.value !== 'order' && h && (
-        <p class="row between"><a href={backToSeats}>Back to the map</a><button class="quiet" disabled={buy.busy.value} onClick={() => void buy.drop()}>Give seats back</button></p>
+        <p class="row between"><a href={backToSeats}>Change seats</a><button class="quiet" disabled={buy.busy.value} onClick={() => void buy.drop()}>Give seats back</button></p>
       )}
     </aside>
   );

@@ -1,5 +1,5 @@
 import { signal } from '@preact/signals';
-import type { AdminRoom, AuditEntry } from '../api';
+import type { AdminRoom, AuditEntry, Selection } from '../api';
 import { problemText } from '../page';
 import * as live from './live';
 
@@ -41,3 +41,18 @@ export function csv(rows: string[][]): string {
 
 /** Those entries of the audit log that are about one room. */
 export const auditOf = (entries: AuditEntry[], event: string): AuditEntry[] => entries.filter((e) => e.subject.startsWith(event));
+
+/** What a form selects: nothing filled in is everything. */
+export function selectionOf(f: { section: string; row: string; tier: string; quantity: string }): Selection {
+  const { section, tier } = f, row = section && f.row.trim(), quantity = Number(f.quantity) || 0;
+  return { ...(section && { section }), ...(row && { row }), ...(tier && { tier }), ...(!section && !tier && { all: true }), ...(quantity && { quantity }) };
+}
+
+/** Hands text over as a file. */
+export function download(text: string, name: string, type: string): void {
+  const a = document.createElement('a');
+  a.href = URL.createObjectURL(new Blob([text], { type }));
+  a.download = name;
+  a.click();
+  URL.revokeObjectURL(a.href);
+}

@@ -7,6 +7,7 @@ import { moneyText } from '../money';
 import { Chip, Notice, dateText, mount, newKey, number, problemText } from '../page';
 import { act, notice } from './act';
 import type ChartType from './chart';
+import { Channels } from './channels';
 import { Actions, ThrottleForm, Words } from './door';
 import * as live from './live';
 import { AuditTable, Invites, LookUp, RoomAudit } from './people';
@@ -89,6 +90,7 @@ function Room({ r }: { r: AdminRoom }): VNode {
         {r.order && <Settings key={`s${r.event}`} r={r} />}
         <Invites key={`i${r.event}`} r={r} />
       </div>
+      <Channels key={`k${r.event}`} r={r} />
       <RoomAudit key={`u${r.event}`} r={r} />
     </div>
   );

@@ -2,7 +2,7 @@ import { useSignal } from '@preact/signals';
 import type { VNode } from 'preact';
 import { type AdminRoom, type AdminVisitor, type AuditEntry, type Invite, type Lane, adminAudit, getVisitor, makeInvites, moveVisitor } from '../api';
 import { dateText, number, plural, problemText } from '../page';
-import { act, auditOf, csv, fieldOf, notice, timeOf } from './act';
+import { act, auditOf, csv, download, fieldOf, notice, timeOf } from './act';
 import * as live from './live';
 
 const lanes: Record<Lane, string> = { staff: 'Staff', accessibility: 'Accessibility', fan: 'Fan club', general: 'General', suspect: 'Suspect' };
@@ -63,13 +63,6 @@ export function Invites({ r }: { r: AdminRoom }): VNode {
       })).invites;
     });
   };
-  const download = (): void => {
-    const a = document.createElement('a');
-    a.href = URL.createObjectURL(new Blob([csv([['email', 'lane', 'url'], ...made.value!.map((i) => [i.email ?? '', i.lane, i.url])])], { type: 'text/csv' }));
-    a.download = `invites-${r.event}.csv`;
-    a.click();
-    URL.revokeObjectURL(a.href);
-  };
   return (
     <form class="card panel stack" onSubmit={(e) => { e.preventDefault(); make(); }}>
       <h2>Invitations</h2>
@@ -86,7 +79,7 @@ export function Invites({ r }: { r: AdminRoom }): VNode {
           <label class="field">Links<textarea readOnly rows={5} value={made.value.map((i) => (i.email ? `${i.email} ${i.url}` : i.url)).join('\n')} /></label>
           <div class="row">
             {navigator.clipboard && <button type="button" onClick={() => void act('Copied.', () => navigator.clipboard.writeText(made.value!.map((i) => i.url).join('\n')))}>Copy the links</button>}
-            <button type="button" onClick={download}>Download as CSV</button>
+            <button type="button" onClick={() => download(csv([['email', 'lane', 'url'], ...made.value!.map((i) => [i.email ?? '', i.lane, i.url])]), `invites-${r.event}.csv`, 'text/csv')}>Download as CSV</button>
           </div>
         </>
       )}

@@ -1,15 +1,16 @@
 import { computed, signal } from '@preact/signals';
 import {
-  type Delta, type Event, type Hold, type HoldRequest, type Me, type Money, Problem, type Snapshot,
-  createHold, dropHold, getAvailability, getEvent, getHolds, getMe, getPlan,
+  type BestRequest, type Channel, type Delta, type Event, type Hold, type HoldRequest, type Me, type Money, Problem, type Snapshot,
+  changeHold, createHold, dropHold, enterChannel, getAvailability, getChannels, getEvent, getHolds, getMe, getPlan,
 } from '../api';
 import { observe } from '../clock';
 import { Feed, type FeedState } from '../feed';
-import { type Plan, readPlan, seatName } from '../map/plan';
-import { LiveStatus, available } from '../map/status';
+import { type Plan, readPlan } from '../map/plan';
+import { LiveStatus, available, blocked, held } from '../map/status';
 import { sum } from '../money';
-import { newKey, problemText } from '../page';
+import { newKey, number, plural, problemText, sentence } from '../page';
 import { pageData, pathId, store } from '../shell';
+import { type AreaChoice, byTier, nearest, open, openIn, placesText, readRefusal, requestOf, spread, withArea } from './choice';
 
 /** The state of the event page and everything that changes it. */
 export const id = pathId();
@@ -23,28 +24,72 @@ export const plan = signal<Plan | null>(null);
 export let status: Uint8Array = new Uint8Array(0);
 export const version = signal(0);
 export const link = signal<FeedState>('connecting');
+/** Seats chosen, and how many tickets of which areas. */
 export const chosen = signal<ReadonlySet<number>>(new Set());
+export const areas = signal<readonly AreaChoice[]>([]);
 export const hold = signal<Hold | null>(null);
 export const busy = signal(false);
 export const notice = signal<{ tone: 'good' | 'warn' | 'bad' | ''; text: string } | null>(null);
 /** Seats to bring into sight; read and cleared by the map. */
 export const spotlight = signal<number[]>([]);
 
+/** What can be had instead of lost seats, alone or with all others that were wanted. */
+export interface Offer {
+  instead: number[][]; together: number[][];
+  /** What a click does: choose the seats, hold the choice with them, or change the hold. */
+  does: 'choose' | 'hold' | 'change';
+  /** The rest of a change that was refused. */
+  add: number[]; drop: number[];
+}
+export const offer = signal<Offer | null>(null);
+/** Seats that would be left alone. */
+export const singles = signal<number[]>([]);
+/** The search that found no seats together, though there are enough apart. */
+export const apart = signal<HoldRequest | null>(null);
+
+/** The channels this visitor may buy from, and which of them each ticket is kept for. */
+export const channels = signal<Channel[]>([]);
+export const kept = computed(() => spread(channels.value));
+
 export const shopping = computed(() => me.value?.state === 'shopping');
 export const mine = computed<ReadonlySet<number>>(() => new Set(hold.value?.tickets.map((t) => t.ordinal)));
+export const count = computed(() => areas.value.reduce((n, a) => n + a.n, chosen.value.size));
 export const total = computed<Money | null>(() => {
   const p = plan.value;
-  return p && sum([...chosen.value].map((i) => p.tiers[p.tier[i]!]!.price));
+  return p && sum([
+    ...[...chosen.value].map((i) => p.tiers[p.tier[i]!]!.price),
+    ...areas.value.flatMap((a) => new Array<Money>(a.n).fill(p.tiers[p.sections[a.section]!.tier ?? 0]!.price)),
+  ]);
 });
-/** Free tickets per tier of the plan. */
-export const freeByTier = computed(() => {
+/** What is left of each tier of the plan. */
+export const tiersLeft = computed(() => (void version.value, plan.value ? byTier(plan.value, status, kept.value) : []));
+/** Whether there are tickets that this visitor cannot buy. */
+export const shut = computed(() => (void version.value, status.some((s, i) => s === blocked && !isFree(i))));
+/** How many tickets of which section are chosen by number. */
+export const bySection = computed(() => {
+  const of = new Map<number, number>();
+  for (const a of areas.value) of.set(a.section, (of.get(a.section) ?? 0) + a.n);
+  return of;
+});
+/** Suggestions that still can be had. */
+export const offered = computed(() => {
   void version.value;
-  const p = plan.value, n = new Array<number>(p?.tiers.length ?? 0).fill(0);
-  if (p) for (let i = 0; i < status.length; i++) if (status[i] === available) n[p.tier[i]!]!++;
-  return n;
+  const can = (list: number[][]): number[][] => list.filter((seats) => seats.every(isFree));
+  return { instead: can(offer.value?.instead ?? []), together: can(offer.value?.together ?? []) };
+});
+/** The suggestion that is looked at just now. */
+export const looked = signal<number[] | null>(null);
+/** Seats the map points out. */
+export const hints = computed<ReadonlySet<number>>(() => {
+  const { instead, together } = offered.value;
+  return new Set(looked.value ?? [...(instead.length ? instead : together).flat(), ...singles.value]);
 });
 
-export const isFree = (i: number): boolean => status[i] === available;
+export const isFree = (i: number): boolean => open(status, kept.value, i);
+/** The channel a ticket is kept for, if it is one of one's own. */
+export const channelOf = (i: number): Channel | undefined => channels.value[(kept.value[i] ?? 0) - 1];
+/** How many of a run of tickets may be taken, from general sale and from one's own channels. */
+export const freeIn = (first: number, n: number): number => channels.value.reduce((sum, _, k) => sum + openIn(status, kept.value, first, n, k + 1), openIn(status, kept.value, first, n, 0));
 
 /** Seats changed by the last frame, for the map. null: all of them. */
 export let lastChange: number[] | null = null;
@@ -76,35 +121,50 @@ function forgetTaken(): void {
   if (gone.length) refuse(gone);
 }
 
-function refuse(gone: number[]): void {
-  const p = plan.value!, rest = new Set(chosen.value);
+/** Takes lost seats out of the choice, names them and offers others. `server` are the server's suggestions. */
+function refuse(gone: number[], server?: Pick<Offer, 'instead' | 'together'>): void {
+  const rest = new Set(chosen.value);
   for (const i of gone) rest.delete(i);
-  // General admission has no particular place: another free one will do.
-  const lost = gone.filter((i) => {
-    const s = p.sections[p.section[i]!]!;
-    if (s.kind !== 'ga') return true;
-    const other = freeIn(s.first, s.count, 1, rest)[0];
-    if (other === undefined) return true;
-    rest.add(other);
-    return false;
-  });
   chosen.value = rest;
-  if (!lost.length) return;
-  const names = lost.map((i) => seatName(p, i)).join('; ');
-  notice.value = {
-    tone: 'warn',
-    text: `${names} ${lost.length === 1 ? 'has' : 'have'} just been taken by someone else.${rest.size ? ' Your other choices are kept.' : ''}`,
-  };
+  // Nobody has asked yet for seats that the map saw go: a click adds to the choice.
+  lost(gone, rest, rest.size + areas.value.length > 0, { ...(server ?? { instead: [], together: [] }), does: server ? 'hold' : 'choose', add: [], drop: [] });
 }
 
-/** Up to `n` free tickets of a run of ordinals that are not chosen, from a random start so that buyers do not collide. */
-function freeIn(first: number, count: number, n: number, but: ReadonlySet<number>): number[] {
-  const out: number[] = [], start = Math.floor(Math.random() * count);
-  for (let k = 0; k < count && out.length < n; k++) {
-    const i = first + ((start + k) % count);
-    if (isFree(i) && !but.has(i)) out.push(i);
+function lost(gone: number[], wanted: ReadonlySet<number>, more: boolean, o: Offer): void {
+  const p = plan.value!, instead = o.instead.filter((list) => !list.some((i) => wanted.has(i))), named = new Set(instead.flat());
+  // The server may suggest what is chosen already.
+  instead.push(...nearest(p, (i) => isFree(i) && !wanted.has(i) && !named.has(i), gone).slice(0, 3 - instead.length));
+  offer.value = { ...o, instead };
+  const { instead: a, together: b } = offered.value, near = a.length ? a : b;
+  notice.value = {
+    tone: 'warn',
+    text: `${placesText(p, gone)} ${gone.length === 1 ? 'has' : 'have'} just been taken by someone else.${more ? ' Your other choices are kept.' : ''}${near.length ? ' Free seats nearby are offered below.' : ''}`,
+  };
+  if (near.length && o.does !== 'choose') spotlight.value = [...gone, ...near.flat()];
+}
+
+/** Shows a change of tickets at once; the live feed says the same a moment later. */
+function mark(tickets: number[], state: (i: number) => number): void {
+  for (const i of tickets) status[i] = state(i);
+  lastChange = tickets;
+  version.value++;
+}
+const freed = (i: number): number => (kept.value[i] ? blocked : available);
+
+/** Forgets what the last refusal said. */
+function fresh(): void {
+  notice.value = offer.value = apart.value = looked.value = null;
+  singles.value = [];
+}
+
+/** A free ticket of an area and channel, from a random start so that buyers do not collide; -1 for none. */
+function anyIn(first: number, n: number, channel: number): number {
+  const start = Math.floor(Math.random() * n);
+  for (let k = 0; k < n; k++) {
+    const i = first + ((start + k) % n);
+    if (isFree(i) && (status[i] === blocked ? kept.value[i]! : 0) === channel) return i;
   }
-  return out;
+  return -1;
 }
 
 const feed = new Feed({
@@ -141,7 +201,7 @@ export async function refreshMe(): Promise<void> {
     const m = await getMe(id);
     observe(m.as_of);
     me.value = m;
-    await refreshHold();
+    await Promise.all([refreshHold(), refreshChannels()]);
   } catch (e) {
     if (e instanceof Problem && (e.status === 401 || e.status === 404)) me.value = null;
   }
@@ -157,82 +217,211 @@ export async function refreshHold(): Promise<void> {
   } catch { /* the next look will tell */ }
 }
 
-const limit = (): number => event.value?.max_per_buyer ?? 10;
+/** Learns which kept tickets are open to this visitor. */
+async function refreshChannels(): Promise<void> {
+  try {
+    setChannels((await getChannels(id)).channels);
+  } catch { /* without them there is what everybody may buy */ }
+}
 
-/** Adds the ticket to the choice or takes it out. */
+function setChannels(list: Channel[]): void {
+  if (JSON.stringify(list) === JSON.stringify(channels.value)) return;
+  channels.value = list;
+  lastChange = null;
+  version.value++;
+}
+
+/** Opens the tickets of a channel by its code. */
+export async function enter(code: string): Promise<boolean> {
+  fresh();
+  try {
+    const had = new Set(channels.value.map((c) => c.id)), { channels: all } = await enterChannel(id, code), fresher = all.filter((c) => !had.has(c.id));
+    setChannels(all);
+    const n = fresher.reduce((sum, c) => sum + c.ranges.reduce((m, [a, b]) => m + b - a + 1, 0), 0);
+    notice.value = { tone: 'good', text: fresher.length ? `“${fresher.map((c) => c.name).join('”, “')}”: ${plural(n, 'ticket')} kept for you, as long as ${n === 1 ? 'it is' : 'they are'} free.` : 'You have used this code already.' };
+    return true;
+  } catch (e) {
+    notice.value = { tone: 'bad', text: problemText(e) };
+    return false;
+  }
+}
+
+export const limit = (): number => event.value?.max_per_buyer ?? 10;
+const tooMany = (): void => { notice.value = { tone: 'warn', text: `You can buy at most ${number(limit())} tickets for this event.` }; };
+
+/** Adds the seat to the choice or takes it out; once seats are held, to and from the hold. */
 export function toggle(i: number): void {
+  if (hold.value) {
+    if (mine.value.has(i)) void change([], [i]);
+    else if (isFree(i)) void change([i], []);
+    return;
+  }
   const next = new Set(chosen.value);
   if (!next.delete(i)) {
     if (!isFree(i)) return;
-    if (next.size >= limit()) {
-      notice.value = { tone: 'warn', text: `You can buy at most ${limit()} tickets for this event.` };
-      return;
-    }
+    if (count.value >= limit()) return tooMany();
     next.add(i);
   }
-  notice.value = null;
+  fresh();
   chosen.value = next;
 }
 
-/** Sets how many tickets of a general-admission section are chosen. */
-export function setQuantity(section: number, n: number): void {
-  const s = plan.value!.sections[section]!, next = new Set(chosen.value);
-  const have = [...next].filter((i) => i >= s.first && i < s.first + s.count);
-  for (const i of have.slice(n)) next.delete(i);
-  if (n > have.length) {
-    const room = Math.min(n - have.length, limit() - next.size);
-    if (room < n - have.length) notice.value = { tone: 'warn', text: `You can buy at most ${limit()} tickets for this event.` };
-    for (const i of freeIn(s.first, s.count, room, next)) next.add(i);
+/** How many tickets of an area are chosen, or held. */
+export function quantity(section: number, channel: number): number {
+  const p = plan.value!;
+  return hold.value
+    ? [...mine.value].filter((i) => p.section[i] === section && (kept.value[i] ?? 0) === channel).length
+    : areas.value.find((a) => a.section === section && a.channel === channel)?.n ?? 0;
+}
+
+/** Sets how many tickets of an area are chosen; once seats are held, adds one to the hold or drops one. */
+export function setQuantity(section: number, channel: number, n: number): void {
+  const p = plan.value!, s = p.sections[section]!, has = quantity(section, channel);
+  if (hold.value) {
+    if (n < has) void change([], [...mine.value].filter((i) => p.section[i] === section && (kept.value[i] ?? 0) === channel).slice(n));
+    else if (n > has) void change([], [], () => anyIn(s.first, s.count, channel));
+    return;
   }
-  chosen.value = next;
+  const most = Math.min(n, has + limit() - count.value);
+  fresh();
+  if (most < n) tooMany();
+  areas.value = withArea(areas.value, section, channel, most);
 }
 
 /** The request whose answer never came, and its key: asking again then asks the same. */
 let unanswered = { request: '', key: '' };
 
-/** Holds what was chosen, or the best seats the server finds. */
+/** Holds what was chosen. */
+export const takeChosen = (): Promise<void> => take(requestOf(plan.value!, chosen.value, areas.value, channels.value));
+
+/** Holds the best seats there are, and the areas that were chosen. */
+export const findBest = (best: BestRequest): Promise<void> => take({ ...requestOf(plan.value!, [], areas.value, channels.value), best_available: best });
+
+/** Holds tickets, or the best seats the server finds. */
 export async function take(what: HoldRequest): Promise<void> {
   if (busy.value) return;
   busy.value = true;
-  notice.value = null;
+  fresh();
   try {
     const request = JSON.stringify(what);
     if (unanswered.request !== request) unanswered = { request, key: newKey() };
     hold.value = await createHold(id, what, unanswered.key);
     unanswered.request = '';
     chosen.value = new Set();
-    if ('best_available' in what) spotlight.value = hold.value.tickets.map((t) => t.ordinal);
+    areas.value = [];
+    if (what.best_available) spotlight.value = hold.value.tickets.map((t) => t.ordinal);
   } catch (e) {
     if (e instanceof Problem && e.status) unanswered.request = '';
-    const taken = e instanceof Problem && e.code === 'tickets-taken' ? (e.body.taken_ordinals as number[] | undefined) : undefined;
-    if (taken && 'ordinals' in what) {
-      for (const i of taken) if (status[i] === available) status[i] = 1;
-      lastChange = taken;
-      version.value++;
-      refuse(taken);
-    } else {
-      notice.value = { tone: 'bad', text: problemText(e) };
-      if (e instanceof Problem && (e.status === 401 || e.status === 403)) void refreshMe();
-    }
+    refused(e, what);
   }
   busy.value = false;
   forgetTaken();
 }
 
-/** Gives the held tickets back; with `keep` they stay chosen, to be changed. */
-export async function giveBack(keep: boolean): Promise<void> {
+/** Says why something was not held, keeps what can be kept of the choice, and offers what can be had instead. */
+function refused(e: unknown, what: HoldRequest, drop: number[] = []): void {
+  notice.value = { tone: 'bad', text: problemText(e) };
+  if (!(e instanceof Problem)) return;
+  const p = plan.value, r = readRefusal(e), best = what.best_available;
+  if (e.status === 401 || e.status === 403) void refreshMe();
+  if (e.code === 'tickets-taken' && p && r.taken.length) {
+    mark(r.taken.filter((i) => isFree(i)), () => held);
+    const { instead, together } = r;
+    if (!hold.value) return refuse(r.taken, { instead, together });
+    const add = (what.ordinals ?? []).filter((i) => !r.taken.includes(i));
+    lost(r.taken, new Set(add), false, { instead, together, does: 'change', add, drop });
+  } else if (e.code === 'single-seats') {
+    notice.value = { tone: 'warn', text: sentence(e.message) };
+    singles.value = spotlight.value = r.singles;
+  } else if (e.code === 'sold-out' && p && r.area !== null && areas.value[r.area]) {
+    const a = areas.value[r.area]!, left = r.left ?? 0;
+    areas.value = withArea(areas.value, a.section, a.channel, Math.min(a.n, left));
+    notice.value = { tone: 'warn', text: `${p.sections[a.section]!.name}: ${left ? `only ${plural(left, 'ticket is', 'tickets are')} left` : 'no tickets are left'}. Your other choices are kept.` };
+  } else if (e.code === 'sold-out' && best && r.left) {
+    notice.value = { tone: 'warn', text: sentence(e.message) };
+    if (!best.split && !best.accessible && r.left >= best.quantity) apart.value = { ...what, best_available: { ...best, split: true } };
+  }
+}
+
+/** Takes a suggestion. */
+export function accept(seats: number[], together: boolean): void {
+  const o = offer.value;
+  if (!o) return;
+  if (o.does === 'change') {
+    void change(together ? seats : [...o.add, ...seats], o.drop);
+    return;
+  }
+  const next = new Set(together ? seats : [...chosen.value, ...seats]);
+  if (next.size + count.value - chosen.value.size > limit()) return tooMany();
+  fresh();
+  chosen.value = next;
+  spotlight.value = seats;
+  if (o.does === 'hold') void takeChosen();
+}
+
+let changes = Promise.resolve();
+/**
+ * Adds tickets to the hold and drops others, all of it or nothing, one change after the other. `other` finds the ticket to
+ * add where any will do, and another one when somebody was quicker.
+ */
+export function change(add: number[], drop: number[], other?: () => number): Promise<void> {
+  return (changes = changes.then(() => changeNow(add, drop, other)));
+}
+
+async function changeNow(add: number[], drop: number[], other?: () => number): Promise<void> {
+  const h = hold.value;
+  if (!h) return;
+  fresh();
+  const has = new Set(mine.value);
+  for (const i of drop) has.delete(i);
+  for (const i of add) has.add(i);
+  if (h.pinned) notice.value = { tone: 'warn', text: 'These tickets are being paid for and cannot be changed.' };
+  else if (!has.size) notice.value = { tone: '', text: 'This is your last ticket. To let it go, give it back.' };
+  else if (has.size + (other ? 1 : 0) > limit()) tooMany();
+  if (notice.value) return;
+  busy.value = true;
+  for (let tries = other ? 3 : 1; tries > 0; tries--) {
+    const extra = other?.() ?? -1, more = extra < 0 ? add : [...add, extra];
+    if (other && extra < 0) {
+      notice.value = { tone: 'warn', text: 'No more tickets are left there.' };
+      break;
+    }
+    try {
+      const next = await changeHold(id, h.hold, { ...(more.length && { add_ordinals: more }), ...(drop.length && { drop_ordinals: drop }) });
+      mark(drop, freed);
+      mark(more, () => held);
+      hold.value = next;
+      const p = plan.value!, said = [more.length && `${placesText(p, more)} added.`, drop.length && `${placesText(p, drop)} dropped.`].filter(Boolean);
+      notice.value = { tone: 'good', text: said.join(' ') };
+      break;
+    } catch (e) {
+      if (other && tries > 1 && e instanceof Problem && e.code === 'tickets-taken') {
+        mark([extra], () => held);
+        continue;
+      }
+      if (e instanceof Problem && e.status === 404) {
+        await refreshHold();
+        notice.value = { tone: 'warn', text: ranOut };
+      } else refused(e, { ordinals: more }, drop);
+    }
+    break;
+  }
+  busy.value = false;
+}
+
+export const ranOut = 'The time for your seats ran out, and they are free again.';
+
+/** Gives the held tickets back. */
+export async function giveBack(): Promise<void> {
   const h = hold.value;
   if (!h || busy.value) return;
   busy.value = true;
+  fresh();
   try {
     await dropHold(id, h.hold);
     hold.value = null;
-    const back = h.tickets.map((t) => t.ordinal);
-    for (const i of back) status[i] = available;
-    lastChange = back;
-    version.value++;
-    chosen.value = new Set(keep ? back : []);
-    notice.value = { tone: '', text: keep ? 'Your seats are free for others until you hold them again.' : 'Your seats were given back.' };
+    mark(h.tickets.map((t) => t.ordinal), freed);
+    notice.value = { tone: '', text: 'Your seats were given back.' };
   } catch (e) {
     notice.value = { tone: 'bad', text: problemText(e) };
     await refreshHold();

@@ -1,6 +1,6 @@
 import type { PlanArea } from '../api';
 import type { Plan } from './plan';
-import { available, held, sold } from './status';
+import { available, blocked, held } from './status';
 import type { View } from './view';
 
 /** Below this many CSS pixels per seat the map is one picture; above `closeUp`, circles. */
@@ -15,6 +15,12 @@ export interface Marks {
   status: Uint8Array;
   chosen: ReadonlySet<number>;
   mine: ReadonlySet<number>;
+  /** Chosen tickets of general-admission sections. */
+  areas: ReadonlyMap<number, number>;
+  /** Not 0 for tickets of one's own channels, which are free to oneself while they are blocked. */
+  kept: Uint8Array;
+  /** Seats to be pointed out. */
+  hints: ReadonlySet<number>;
   pointed: number;
   /** Tiers not to be shown as available, from the legend's filter; empty for none. */
   muted: ReadonlySet<number>;
@@ -80,9 +86,11 @@ export class Picture {
   }
 }
 
+const free = (m: Marks, i: number): boolean => m.status[i] === available || (m.status[i] === blocked && !!m.kept[i]);
+
 function seatColour(p: Plan, i: number, m: Marks, c: Colours): string {
   if (m.chosen.has(i) || m.mine.has(i)) return c.ink;
-  if (m.status[i] !== available || m.muted.has(p.tier[i]!)) return m.status[i] === held ? c.soft : c.gone;
+  if (!free(m, i) || m.muted.has(p.tier[i]!)) return m.status[i] === held ? c.soft : c.gone;
   return p.tiers[p.tier[i]!]?.color ?? c.accent;
 }
 
@@ -100,31 +108,36 @@ export function paint(g: CanvasRenderingContext2D, p: Plan, pic: Picture, v: Vie
   sectionNames(g, p, v, width, height, size, c);
   for (const i of m.chosen) if (size < closeUp) ring(g, p, i, v, Math.max(4, size * 0.6), c);
   for (const i of m.mine) if (size < closeUp) ring(g, p, i, v, Math.max(4, size * 0.6), c);
+  for (const i of m.hints) {
+    ring(g, p, i, v, Math.max(5, size * 0.5), c, c.ground, 5);
+    ring(g, p, i, v, Math.max(5, size * 0.5), c, c.ink, 3);
+  }
   if (m.pointed >= 0) ring(g, p, m.pointed, v, Math.max(6, size * 0.62), c);
 }
 
-function ring(g: CanvasRenderingContext2D, p: Plan, i: number, v: View, r: number, c: Colours): void {
+function ring(g: CanvasRenderingContext2D, p: Plan, i: number, v: View, r: number, c: Colours, colour = c.ink, wide = 2): void {
   if (Number.isNaN(p.x[i]!)) return;
   g.beginPath();
   g.arc(p.x[i]! * v.k + v.x, p.y[i]! * v.k + v.y, r, 0, 7);
-  g.lineWidth = 2;
-  g.strokeStyle = c.ink;
+  g.lineWidth = wide;
+  g.strokeStyle = colour;
   g.stroke();
 }
 
 /** Seats in sight, gathered by look so that each look is one path. */
 function seats(g: CanvasRenderingContext2D, p: Plan, v: View, width: number, height: number, size: number, m: Marks, c: Colours): void {
-  const looks = new Map<string, number[]>(), gone: number[] = [], taken: number[] = [], own: number[] = [];
+  const looks = new Map<string, number[]>(), gone: number[] = [], taken: number[] = [], shut: number[] = [], own: number[] = [];
   const pad = p.spacing;
   p.grid.within(-v.x / v.k - pad, -v.y / v.k - pad, (width - v.x) / v.k + pad, (height - v.y) / v.k + pad, (i) => {
     if (m.chosen.has(i) || m.mine.has(i)) own.push(i);
-    else if (m.status[i] === available && !m.muted.has(p.tier[i]!)) {
+    else if (free(m, i) && !m.muted.has(p.tier[i]!)) {
       const look = p.tiers[p.tier[i]!]?.color ?? c.accent;
       const list = looks.get(look);
       if (list) list.push(i);
       else looks.set(look, [i]);
-    } else if (m.status[i] === available || m.status[i] === sold) gone.push(i);
-    else if (m.status[i] === held) taken.push(i);
+    } else if (m.status[i] === held) taken.push(i);
+    else if (m.status[i] === blocked) shut.push(i);
+    else gone.push(i);
   });
   const r = size * 0.41, X = (i: number): number => p.x[i]! * v.k + v.x, Y = (i: number): number => p.y[i]! * v.k + v.y;
   if (size < closeUp) {
@@ -134,6 +147,7 @@ function seats(g: CanvasRenderingContext2D, p: Plan, v: View, width: number, hei
     };
     // The state shows in the size as well: free seats are the largest squares.
     fill(gone, c.gone, size * 0.36);
+    fill(shut, c.gone, size * 0.36);
     fill(taken, c.soft, size * 0.55);
     for (const [colour, list] of looks) fill(list, colour, size * 0.8);
     fill(own, c.ink, size * 0.8);
@@ -143,7 +157,8 @@ function seats(g: CanvasRenderingContext2D, p: Plan, v: View, width: number, hei
     g.moveTo(X(i) + radius, Y(i));
     g.arc(X(i), Y(i), radius, 0, 7);
   };
-  // Sold: a small cross. Held by others: a ring. Free: a full disc. Own: a disc with a tick.
+  // Sold: a small cross. Not on general sale: a dash. Held by others: a ring. Free: a full disc, kept for oneself: a
+  // diamond. Own: a disc with a tick.
   g.lineWidth = Math.max(1.2, size * 0.07);
   g.strokeStyle = c.soft;
   g.beginPath();
@@ -154,6 +169,10 @@ function seats(g: CanvasRenderingContext2D, p: Plan, v: View, width: number, hei
     g.moveTo(X(i) + d, Y(i) - d);
     g.lineTo(X(i) - d, Y(i) + d);
   }
+  for (const i of shut) {
+    g.moveTo(X(i) - r * 0.5, Y(i));
+    g.lineTo(X(i) + r * 0.5, Y(i));
+  }
   g.stroke();
   g.beginPath();
   for (const i of taken) disc(i, r * 0.8);
@@ -161,7 +180,17 @@ function seats(g: CanvasRenderingContext2D, p: Plan, v: View, width: number, hei
   for (const [colour, list] of looks) {
     g.fillStyle = colour;
     g.beginPath();
-    for (const i of list) disc(i, r);
+    for (const i of list) {
+      if (m.status[i] === available) disc(i, r);
+      else {
+        const d = r * 1.2;
+        g.moveTo(X(i), Y(i) - d);
+        g.lineTo(X(i) + d, Y(i));
+        g.lineTo(X(i), Y(i) + d);
+        g.lineTo(X(i) - d, Y(i));
+        g.closePath();
+      }
+    }
     g.fill();
   }
   g.fillStyle = c.ink;
@@ -237,19 +266,19 @@ function area(g: CanvasRenderingContext2D, a: PlanArea, v: View, c: Colours): vo
 
 /** General admission: one block with its name and how many are left. */
 function general(g: CanvasRenderingContext2D, p: Plan, v: View, m: Marks, c: Colours): void {
-  for (const s of p.sections) {
+  for (const [index, s] of p.sections.entries()) {
     if (s.kind !== 'ga' || !s.area) continue;
-    let free = 0, own = 0;
+    let left = 0, own = m.areas.get(index) ?? 0;
     for (let i = s.first; i < s.first + s.count; i++) {
-      if (m.chosen.has(i) || m.mine.has(i)) own++;
-      else if (m.status[i] === available) free++;
+      if (m.mine.has(i)) own++;
+      else if (free(m, i)) left++;
     }
     const x = s.area.x * v.k + v.x, y = s.area.y * v.k + v.y, w = s.area.width * v.k, h = s.area.height * v.k;
     const colour = p.tiers[s.tier ?? 0]?.color ?? c.accent;
     g.beginPath();
     g.roundRect(x, y, w, h, Math.min(10, w / 10));
     g.globalAlpha = 0.18;
-    g.fillStyle = free && !m.muted.has(s.tier ?? 0) ? colour : c.gone;
+    g.fillStyle = left && !m.muted.has(s.tier ?? 0) ? colour : c.gone;
     g.fill();
     g.globalAlpha = 1;
     g.lineWidth = own ? 3 : 1.5;
@@ -258,7 +287,7 @@ function general(g: CanvasRenderingContext2D, p: Plan, v: View, m: Marks, c: Col
     if (w > 50) {
       const size = Math.max(11, Math.min(20, w / 10));
       label(g, s.name, x + w / 2, y + h / 2 - size * 0.6, size, c.ink, c);
-      label(g, own ? `${own} chosen` : free ? `${free} left` : 'none left', x + w / 2, y + h / 2 + size * 0.7, size * 0.8, c.soft, c);
+      label(g, own ? `${own} yours` : left ? `${left} left` : 'none left', x + w / 2, y + h / 2 + size * 0.7, size * 0.8, c.soft, c);
     }
   }
 }

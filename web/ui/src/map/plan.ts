@@ -1,4 +1,4 @@
-import type { Money, PlanArea, PlanDocument, PlanSection } from '../api';
+import type { PlanArea, PlanDocument, PlanSection } from '../api';
 import { Grid } from './grid';
 
 export interface Row { name: string; section: number; first: number; seats: string[] }
@@ -14,7 +14,7 @@ export interface Plan {
   tier: Uint8Array;
   rows: Row[];
   sections: PlanSection[];
-  tiers: { id: string; name: string; color: string; price: Money }[];
+  tiers: PlanDocument['tiers'];
   areas: PlanArea[];
   /** The usual distance between neighbouring seats. */
   spacing: number;

@@ -40,7 +40,7 @@ export class SeatMap {
     this.g = canvas.getContext('2d', { alpha: false })!;
     this.picture = new Picture(plan);
     this.colours = readColours(canvas);
-    this.marks = { status, chosen: new Set(), mine: new Set(), pointed: -1, muted: new Set() };
+    this.marks = { status, chosen: new Set(), mine: new Set(), areas: new Map(), kept: new Uint8Array(0), hints: new Set(), pointed: -1, muted: new Set() };
     this.picture.paint(null, this.marks, this.colours);
     this.size = new ResizeObserver(() => this.resize());
     this.size.observe(canvas);
@@ -66,11 +66,25 @@ export class SeatMap {
     this.repaint(ordinals);
   }
 
-  setOwn(chosen: ReadonlySet<number>, mine: ReadonlySet<number>): void {
+  /** Seats chosen, seats held, and how many tickets of which section are chosen. */
+  setOwn(chosen: ReadonlySet<number>, mine: ReadonlySet<number>, areas: ReadonlyMap<number, number>): void {
     const touched = [...this.marks.chosen, ...this.marks.mine, ...chosen, ...mine];
     this.marks.chosen = chosen;
     this.marks.mine = mine;
+    this.marks.areas = areas;
     this.repaint(touched);
+  }
+
+  /** Says which tickets are kept for oneself. */
+  setKept(kept: Uint8Array): void {
+    this.marks.kept = kept;
+    this.repaint(null);
+  }
+
+  /** Points seats out. */
+  hint(seats: ReadonlySet<number>): void {
+    this.marks.hints = seats;
+    this.draw();
   }
 
   /** Shows only tiers not in the set as free. */
