@@ -2,6 +2,7 @@ package checkout
 
 import (
 	"context"
+	"slices"
 	"strconv"
 	"time"
 
@@ -365,7 +366,13 @@ func (s *Service) explain(ctx context.Context, err error, layout *catalog.Layout
 	// Somebody may want all of their tickets elsewhere, or only those that are
 	// missing: suggestions are made for the taken ones and for all.
 	shape := s.inventory.shapes(layout)
-	instead := choices(layout, alternatives(layout, shape, view.Status, taken))
+	status := slices.Clone(view.Status)
+	for _, o := range want { // what somebody wants besides is no suggestion instead
+		if o < len(status) && !slices.Contains(taken, o) {
+			status[o] = byte(Held)
+		}
+	}
+	instead := choices(layout, alternatives(layout, shape, status, taken))
 	f = f.With("alternatives", instead)
 	if len(taken) < len(want) {
 		f = f.With("alternatives_together", choices(layout, alternatives(layout, shape, view.Status, want)))

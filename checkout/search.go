@@ -161,7 +161,7 @@ func alternatives(layout *catalog.Layout, shape []SeatShape, status []byte, want
 	}
 	n := len(want)
 	sorted := slices.Sorted(slices.Values(want))
-	tier, middle := shape[sorted[n/2]].Tier, sorted[0]
+	tier, first := shape[sorted[n/2]].Tier, sorted[0]
 	fits := func(start int) bool {
 		for o := start; o < start+n; o++ {
 			s := &shape[o]
@@ -173,22 +173,25 @@ func alternatives(layout *catalog.Layout, shape []SeatShape, status []byte, want
 		}
 		return true
 	}
-	type choice struct{ start, distance int }
-	var found []choice
-	low, high := max(middle-nearby, 0), min(middle+nearby, len(status)-n)
-	for start := low; start <= high; start++ {
+	var starts []int
+	for start := max(first-nearby, 0); start <= min(first+nearby, len(status)-n); start++ {
 		if fits(start) {
-			distance := start - middle
-			found = append(found, choice{start, max(distance, -distance)})
-			start += n - 1 // no two suggestions share a ticket
+			starts = append(starts, start)
 		}
 	}
-	slices.SortFunc(found, func(a, b choice) int { return cmp.Compare(a.distance, b.distance) })
+	distance := func(start int) int { return max(start-first, first-start) }
+	slices.SortStableFunc(starts, func(a, b int) int { return cmp.Compare(distance(a), distance(b)) })
 	var lists [][]int
-	for _, c := range found[:min(len(found), mostAlternatives)] {
+	for _, start := range starts {
+		if len(lists) == mostAlternatives {
+			break
+		}
+		if slices.ContainsFunc(lists, func(list []int) bool { return start < list[0]+n && list[0] < start+n }) {
+			continue // no two suggestions share a ticket
+		}
 		list := make([]int, n)
 		for i := range list {
-			list[i] = c.start + i
+			list[i] = start + i
 		}
 		lists = append(lists, list)
 	}
