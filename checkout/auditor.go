@@ -302,18 +302,17 @@ func (i *Inventory) every(ctx context.Context, d time.Duration, events func(cont
 }
 
 func (i *Inventory) sweepAll(ctx context.Context, events []string) {
-	g, ctx := errgroup.WithContext(ctx)
+	var g errgroup.Group // without a context: one event's trouble must not end the others' sweeps
 	g.SetLimit(sweepsAtOnce)
 	for _, event := range events {
 		g.Go(func() error {
-			err := i.Sweep(ctx, event)
-			if err != nil && ctx.Err() == nil {
+			if err := i.Sweep(ctx, event); err != nil && ctx.Err() == nil {
 				i.log.WarnContext(ctx, "sweeping lapsed holds failed", slog.String("event", event), slog.Any("error", err))
 			}
-			return err
+			return nil
 		})
 	}
-	_ = g.Wait() // logged
+	_ = g.Wait()
 }
 
 // auditDue audits the events whose turn it is, and all of them when another
