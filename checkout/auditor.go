@@ -16,7 +16,7 @@ const (
 	sweepEvery   = 400 * time.Millisecond
 	lookEvery    = time.Second      // for inventories to be audited
 	auditEvery   = 15 * time.Second // an event in health
-	confirmAfter = time.Second      // an event in which something differed
+	confirmAfter = time.Second      // an event in which something differed, or whose audit failed
 	sweepsAtOnce = 8
 )
 
@@ -339,7 +339,7 @@ func (i *Inventory) auditDue(ctx context.Context, events []string, instances map
 			i.log.WarnContext(ctx, "auditing the live inventory failed", slog.String("event", event), slog.Any("error", err))
 		}
 		wait := auditEvery
-		if doubtful {
+		if doubtful || err != nil { // what failed has found nothing out
 			wait = confirmAfter
 		}
 		i.keep(func() {

@@ -124,17 +124,21 @@ func (s *shelf) set(change func()) {
 }
 
 // unsold is an order store in which nobody has bought anything. It never answers
-// about one event.
+// about one event, and to nobody for a while.
 type unsold struct {
 	checkout.OrderStore
 
 	hangs string
+	back  time.Time
 }
 
 func (u unsold) Inventory(ctx context.Context, event string) (checkout.Truth, error) {
 	if event == u.hangs {
 		<-ctx.Done()
 		return checkout.Truth{}, ctx.Err()
+	}
+	if time.Now().Before(u.back) {
+		return checkout.Truth{}, errors.New("the database is down")
 	}
 	return checkout.Truth{States: []checkout.TicketState("AAAA"), Orders: map[int]time.Duration{}}, nil
 }
@@ -266,6 +270,19 @@ func TestAnotherRedisIsAuditedAtOnce(t *testing.T) {
 			if got := s.at(s.looks, event); !slices.Equal(got, seconds(1, 6)) {
 				t.Errorf("event %s was audited after %s", event, got)
 			}
+		}
+	})
+}
+
+// TestFailedAuditIsRepeated: an audit that was called for, and failed, is not put off
+// until the next one in health.
+func TestFailedAuditIsRepeated(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := newShelf()
+		watch(t, s, unsold{back: s.began.Add(2500 * time.Millisecond)}, 19*time.Second, "one")
+		if got := s.at(s.looks, "one"); !slices.Equal(got, seconds(3, 18)) {
+			t.Errorf("it was audited after %s", got)
 		}
 	})
 }
