@@ -16,7 +16,7 @@ const (
 	sweepEvery   = 400 * time.Millisecond
 	lookEvery    = time.Second      // for inventories to be audited
 	auditEvery   = 15 * time.Second // an event in health
-	confirmAfter = time.Second      // an event in which something differed
+	confirmAfter = time.Second      // an event in which something differed, or whose audit failed
 	sweepsAtOnce = 8
 )
 
@@ -302,18 +302,17 @@ func (i *Inventory) every(ctx context.Context, d time.Duration, events func(cont
 }
 
 func (i *Inventory) sweepAll(ctx context.Context, events []string) {
-	g, ctx := errgroup.WithContext(ctx)
+	var g errgroup.Group // without a context: one event's trouble must not end the others' sweeps
 	g.SetLimit(sweepsAtOnce)
 	for _, event := range events {
 		g.Go(func() error {
-			err := i.Sweep(ctx, event)
-			if err != nil && ctx.Err() == nil {
+			if err := i.Sweep(ctx, event); err != nil && ctx.Err() == nil {
 				i.log.WarnContext(ctx, "sweeping lapsed holds failed", slog.String("event", event), slog.Any("error", err))
 			}
-			return err
+			return nil
 		})
 	}
-	_ = g.Wait() // logged
+	_ = g.Wait()
 }
 
 // auditDue audits the events whose turn it is, and all of them when another
@@ -340,7 +339,7 @@ func (i *Inventory) auditDue(ctx context.Context, events []string, instances map
 			i.log.WarnContext(ctx, "auditing the live inventory failed", slog.String("event", event), slog.Any("error", err))
 		}
 		wait := auditEvery
-		if doubtful {
+		if doubtful || err != nil { // what failed has found nothing out
 			wait = confirmAfter
 		}
 		i.keep(func() {

@@ -75,6 +75,7 @@ func houseOn(t *testing.T, db *pgxpool.Pool, rdb redis.UniversalClient, options 
 	if err != nil {
 		t.Fatal(err)
 	}
+	doc.Name += " " + uuid.NewString() // there may be more houses in the database
 	e, err := store.CreateEvent(ctx, doc)
 	if err != nil {
 		t.Fatal(err)
@@ -88,17 +89,18 @@ func houseOn(t *testing.T, db *pgxpool.Pool, rdb redis.UniversalClient, options 
 		t.Fatal(err)
 	}
 	h.gateway = &gate{Gateway: payment.NewSandbox(db, 50*time.Millisecond)}
-	log := slog.New(slog.DiscardHandler)
-	if h.inventory, err = checkout.NewInventory(h.holds, h.orders, events, time.Now, log, nil); err != nil {
-		t.Fatal(err)
-	}
 	deps := checkout.Deps{
 		Options: checkout.Options{HoldTTL: time.Minute, MaxExtensions: 2, PayWithin: time.Minute, GatewayTimeout: 2 * time.Second},
-		Catalog: events, Holds: h.holds, Orders: h.orders, Gateway: h.gateway, Inventory: h.inventory, Logger: log,
+		Catalog: events, Holds: h.holds, Orders: h.orders, Gateway: h.gateway, Logger: slog.New(slog.DiscardHandler),
 	}
 	for _, option := range options {
 		option(&deps)
 	}
+	// It watches over the stores that the service uses.
+	if h.inventory, err = checkout.NewInventory(deps.Holds, deps.Orders, events, time.Now, deps.Logger, nil); err != nil {
+		t.Fatal(err)
+	}
+	deps.Inventory = h.inventory
 	if h.Service, err = checkout.New(deps); err != nil {
 		t.Fatal(err)
 	}

@@ -182,7 +182,8 @@ type OrderStore interface {
 	// CreateOrder claims the tickets and stores the order with its answer
 	// under the key; a repeated key returns the stored order. TicketsTaken
 	// (a TakenError) when another order has one of them, LimitReached,
-	// KeyInFlight, KeyReused. A second order for a hold returns the first.
+	// KeyInFlight, KeyReused. A second order for a hold returns the first, or
+	// HoldLapsed when that one has ended.
 	CreateOrder(ctx context.Context, k Key, o NewOrder) (Order, error)
 	Order(ctx context.Context, id string) (Order, error)
 	// OpenOrderFor finds the visitor's latest order that has the ticket and

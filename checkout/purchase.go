@@ -129,11 +129,12 @@ func (s *Service) refused(ctx context.Context, r OrderRequest, layout *catalog.L
 	if fault.Is(err, fault.HoldLapsed) {
 		err = nil // there is nothing to give back
 	}
-	if taken, ok := takenOf(cause); ok {
-		// Postgres knows better than Redis: mend the inventory on the way.
-		err = errors.Join(err,
-			s.holds.Release(ctx, r.Event, r.Visitor, r.Hold),
-			s.inventory.Repair(ctx, r.Event, taken))
+	taken, lost := takenOf(cause)
+	if lost || fault.Is(cause, fault.HoldLapsed) { // it will not become an order
+		err = errors.Join(err, s.holds.Release(ctx, r.Event, r.Visitor, r.Hold))
+	}
+	if lost { // Postgres knows better than Redis: mend the inventory on the way
+		err = errors.Join(err, s.inventory.Repair(ctx, r.Event, taken))
 	}
 	if err != nil {
 		s.log.WarnContext(ctx, "the hold of a refused order was left to lapse", slog.String("hold", r.Hold), slog.Any("error", err))

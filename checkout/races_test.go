@@ -183,6 +183,59 @@ func TestEventCancelledWhilePaying(t *testing.T) {
 	}
 }
 
+// TestHoldEndsWithItsOrder stops one tab's request for an order while the other tab
+// orders, cancels, and somebody else holds the seat: the request must not claim it
+// for a hold that is over.
+func TestHoldEndsWithItsOrder(t *testing.T) {
+	t.Parallel()
+	var pinned func()
+	h := newHouse(t, func(d *checkout.Deps) {
+		d.Step = func(name string) {
+			if do := pinned; name == checkout.StepPinned && do != nil {
+				pinned = nil
+				do()
+			}
+		}
+	})
+	ctx := t.Context()
+	visitor, other := h.admit(time.Minute), h.admit(time.Minute)
+	hold := h.hold(visitor, 1)
+	var theirs checkout.Hold
+	pinned = func() {
+		if _, err := h.Cancel(ctx, h.order(visitor, hold).ID); err != nil {
+			t.Error(err)
+		}
+		theirs = h.hold(other, 1)
+	}
+	o, err := h.CreateOrder(ctx, key(), checkout.OrderRequest{Event: h.event, Visitor: visitor, Hold: hold.ID, Buyer: buyer})
+	if !fault.Is(err, fault.HoldLapsed) {
+		t.Errorf("order: %s, %v; want the hold to be over", o.Status, err)
+	}
+	o = h.order(other, theirs)
+	if o, err = h.Pay(ctx, key(), o.ID, payment.MethodOK); err != nil || o.Status != checkout.Paid {
+		t.Errorf("whose seat it is pays: %s, %v", o.Status, err)
+	}
+	h.checkInvariants()
+}
+
+// TestHoldOfAnEndedOrderIsGivenBack cancels an order without Redis hearing of it: who
+// orders again by its hold is told to choose anew, and can.
+func TestHoldOfAnEndedOrderIsGivenBack(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ctx := t.Context()
+	visitor := h.admit(time.Minute)
+	hold := h.hold(visitor, 1)
+	if _, err := h.orders.CancelOrder(ctx, h.order(visitor, hold).ID, ""); err != nil {
+		t.Fatal(err)
+	}
+	_, err := h.CreateOrder(ctx, key(), checkout.OrderRequest{Event: h.event, Visitor: visitor, Hold: hold.ID, Buyer: buyer})
+	if !fault.Is(err, fault.HoldLapsed) {
+		t.Errorf("order: %v; want the hold to be over", err)
+	}
+	h.order(visitor, h.hold(visitor, 1))
+}
+
 // TestReusedKeyLeavesTheOrderItsHold sends another body under the key of an
 // order: the refusal must not loosen the order's hold.
 func TestReusedKeyLeavesTheOrderItsHold(t *testing.T) {

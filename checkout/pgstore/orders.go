@@ -66,16 +66,20 @@ func (s *Store) createOrder(ctx context.Context, tx pgx.Tx, n checkout.NewOrder)
 	}
 	args["user"] = user
 
-	var open string
+	// A hold ends with its order: who pinned it before may come here after Redis
+	// has given its tickets to somebody else.
+	var earlier string
+	var open bool
 	err = tx.QueryRow(ctx, `
-		select id from orders where event_id = @event and hold_id = @hold and visitor = @visitor
-		and status in ('awaiting_payment', 'payment_unknown', 'declined', 'paid', 'fulfilled')`, args).Scan(&open)
+		select id, status in ('awaiting_payment', 'payment_unknown', 'declined', 'paid', 'fulfilled') as open
+		from orders where event_id = @event and hold_id = @hold and visitor = @visitor
+		order by open desc limit 1`, args).Scan(&earlier, &open)
 	switch {
-	case err == nil:
-		return loadOrder(ctx, tx, open, false)
-	case !errors.Is(err, pgx.ErrNoRows):
+	case err == nil && open:
+		return loadOrder(ctx, tx, earlier, false)
+	case err != nil && !errors.Is(err, pgx.ErrNoRows):
 		return checkout.Order{}, err
-	case len(n.Ordinals) == 0:
+	case err == nil || len(n.Ordinals) == 0:
 		return checkout.Order{}, fault.New(fault.HoldLapsed, "the hold has lapsed or was released; choose tickets again")
 	}
 
