@@ -12,11 +12,11 @@ import (
 
 // lose makes Redis forget the event's inventory and one hold, as a failover to a
 // replica that heard nothing of them does. Who may shop is remembered.
-func (h *house) lose(visitor string, hold checkout.Hold) {
+func (h *house) lose(hold checkout.Hold) {
 	h.t.Helper()
 	keys := []string{
 		lua.StatusKey(h.event), lua.SeqKey(h.event), lua.CountKey(h.event), lua.ShapeKey(h.event), lua.TiersKey(h.event),
-		lua.BoughtKey(h.event), lua.HoldExpiryKey(h.event), lua.HoldKey(h.event, hold.ID), lua.VisitorHoldsKey(h.event, visitor),
+		lua.BoughtKey(h.event), lua.HoldExpiryKey(h.event), lua.HoldsKey(h.event), lua.HoldersKey(h.event),
 	}
 	for _, o := range hold.Ordinals {
 		keys = append(keys, lua.HoldTicketKey(h.event, o))
@@ -53,7 +53,7 @@ func staleClaim(t *testing.T, fenced bool) (h *house, o checkout.Order, err erro
 		t.Fatal(err)
 	}
 	pinned = func() {
-		h.lose(slow, hold)
+		h.lose(hold)
 		newer := h.hold(quick, 1)
 		if got, err := h.holds.Get(ctx, h.event, quick, newer.ID); err != nil || got.Fence <= old.Fence {
 			t.Errorf("the newer hold has fence %d, the older %d; %v", got.Fence, old.Fence, err)

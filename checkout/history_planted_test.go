@@ -25,12 +25,10 @@ var planted = []struct {
 }{
 	{"a ticket is handed out that somebody has", []edit{
 		{"hold_prelude.lua", "'NX', 'PX'", "'PX'"},
-		{"hold_prelude.lua", "elseif is ~= 'A' then\n    return false", "elseif is == 'S' then\n    return false"},
-		{"hold_prelude.lua", "return redis.call('EXISTS', LOCKS .. o) == 0", "return true"},
+		{"hold_prelude.lua", "return is == 'A', is", "return is ~= 'S', is"},
 	}},
 	{"half of a refused hold is kept", []edit{
-		{"hold.lua", "if not may_take(int(o), visitor) then taken[#taken + 1] = o end",
-			"if may_take(int(o), visitor) then take(int(o), id, now + ttl) else taken[#taken + 1] = o end"},
+		{"hold.lua", "unlock()", "take()"},
 	}},
 	{"anybody's hold can be extended, changed and ordered", []edit{
 		{"hold_prelude.lua", "if h.visitor ~= visitor then return nil, -7 end", ""},
@@ -42,7 +40,7 @@ var planted = []struct {
 		{"hold_prelude.lua", "if not h or h.expires <= now then return nil, -6 end", "if not h then return nil, -6 end"},
 	}},
 	{"a hold is never over", []edit{
-		{"hold_prelude.lua", "'NX', 'PX', int(expires - now))", "'NX')"},
+		{"hold_prelude.lua", "'NX', 'PX', px)", "'NX')"},
 		{"hold_prelude.lua", "'LIMIT', 0, most)", "'LIMIT', 0, 0)"},
 	}},
 	{"a hold is over too early", []edit{
