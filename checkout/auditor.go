@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -17,7 +18,8 @@ const (
 	lookEvery    = time.Second      // for inventories to be audited
 	auditEvery   = 15 * time.Second // an event in health
 	confirmAfter = time.Second      // an event in which something differed, or whose audit failed
-	sweepsAtOnce = 8
+	sweepsAtOnce = 32
+	auditsAtOnce = 4
 )
 
 // Truth is what the order store knows of an event's tickets.
@@ -234,7 +236,7 @@ func sameCounts(a, b Stock) bool {
 
 // differences lists tickets whose live state contradicts Postgres, with the
 // state they should have. A ticket that is nobody's in Postgres may be held
-// in Redis, but only under a lock.
+// in Redis, but only under the lock of a hold.
 func (i *Inventory) differences(ctx context.Context, event string, status []byte, states []TicketState) (map[int]TicketState, error) {
 	differ := make(map[int]TicketState)
 	var held []int
@@ -273,20 +275,35 @@ func (i *Inventory) suspect(event string) {
 // ctx ends. Any number of nodes may run it. Neither waits for the other, nor an
 // event for another event's database.
 func (i *Inventory) Run(ctx context.Context, events func(context.Context) ([]string, error)) error {
+	sweeps, audits := newRounds(sweepsAtOnce), newRounds(auditsAtOnce)
+	instances := make(map[string]string)
 	var g errgroup.Group
 	g.Go(func() error {
-		i.every(ctx, sweepEvery, events, i.sweepAll)
+		every(ctx, sweepEvery, events, func(list []string) {
+			for _, event := range list {
+				sweeps.start(event, func() { i.sweep(ctx, event) })
+			}
+		})
 		return nil
 	})
-	instances := make(map[string]string)
 	g.Go(func() error {
-		i.every(ctx, lookEvery, events, func(ctx context.Context, list []string) { i.auditDue(ctx, list, instances) })
+		every(ctx, lookEvery, events, func(list []string) {
+			i.compareInstances(ctx, list, instances)
+			for _, event := range list {
+				if i.auditIsDue(event) {
+					audits.start(event, func() { i.audit(ctx, event) })
+				}
+			}
+		})
 		return nil
 	})
-	return g.Wait()
+	err := g.Wait()
+	sweeps.all.Wait()
+	audits.all.Wait()
+	return err
 }
 
-func (i *Inventory) every(ctx context.Context, d time.Duration, events func(context.Context) ([]string, error), do func(context.Context, []string)) {
+func every(ctx context.Context, d time.Duration, events func(context.Context) ([]string, error), do func([]string)) {
 	tick := time.NewTicker(d)
 	defer tick.Stop()
 	for {
@@ -296,57 +313,87 @@ func (i *Inventory) every(ctx context.Context, d time.Duration, events func(cont
 		case <-tick.C:
 		}
 		if list, err := events(ctx); err == nil { // or else the events' owner has logged it; Redis will be back
-			do(ctx, list)
+			do(list)
 		}
 	}
 }
 
-func (i *Inventory) sweepAll(ctx context.Context, events []string) {
-	var g errgroup.Group // without a context: one event's trouble must not end the others' sweeps
-	g.SetLimit(sweepsAtOnce)
-	for _, event := range events {
-		g.Go(func() error {
-			if err := i.Sweep(ctx, event); err != nil && ctx.Err() == nil {
-				i.log.WarnContext(ctx, "sweeping lapsed holds failed", slog.String("event", event), slog.Any("error", err))
-			}
-			return nil
-		})
-	}
-	_ = g.Wait()
+// rounds does something for many events again and again, a few at the same time. An
+// event whose last round is not over is left out of the next, so that one that hangs
+// takes one slot and delays no other.
+type rounds struct {
+	slots chan struct{}
+	all   sync.WaitGroup
+	mu    sync.Mutex
+	busy  map[string]bool
 }
 
-// auditDue audits the events whose turn it is, and all of them when another
-// server than before has their inventory.
-func (i *Inventory) auditDue(ctx context.Context, events []string, instances map[string]string) {
-	if names, err := i.holds.Instances(ctx, events); err == nil {
-		for n, event := range events {
-			if was, ok := instances[event]; ok && was != names[n] {
-				i.log.WarnContext(ctx, "another Redis than before has the live inventory; it is being audited", slog.String("event", event))
-				i.suspect(event)
-			}
-			instances[event] = names[n]
-		}
+func newRounds(atOnce int) *rounds {
+	return &rounds{slots: make(chan struct{}, atOnce), busy: make(map[string]bool)}
+}
+
+func (r *rounds) start(event string, do func()) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.busy[event] {
+		return
 	}
-	for _, event := range events {
-		i.mu.Lock()
-		due := i.audits[event] == nil || !i.now().Before(i.audits[event].next)
-		i.mu.Unlock()
-		if !due || ctx.Err() != nil {
+	r.busy[event] = true
+	r.all.Go(func() {
+		r.slots <- struct{}{}
+		do()
+		<-r.slots
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.busy, event)
+	})
+}
+
+func (i *Inventory) sweep(ctx context.Context, event string) {
+	if err := i.Sweep(ctx, event); err != nil && ctx.Err() == nil {
+		i.log.WarnContext(ctx, "sweeping lapsed holds failed", slog.String("event", event), slog.Any("error", err))
+	}
+}
+
+// compareInstances has the events audited at once that another server than before
+// has. A server that cannot be asked has no name.
+func (i *Inventory) compareInstances(ctx context.Context, events []string, last map[string]string) {
+	names, err := i.holds.Instances(ctx, events)
+	if err != nil {
+		return
+	}
+	for n, event := range events {
+		if names[n] == "" {
 			continue
 		}
-		_, doubtful, err := i.Audit(ctx, event)
-		if err != nil && ctx.Err() == nil {
-			i.log.WarnContext(ctx, "auditing the live inventory failed", slog.String("event", event), slog.Any("error", err))
+		if was, ok := last[event]; ok && was != names[n] {
+			i.log.WarnContext(ctx, "another Redis than before has the live inventory; it is being audited", slog.String("event", event))
+			i.suspect(event)
 		}
-		wait := auditEvery
-		if doubtful || err != nil { // what failed has found nothing out
-			wait = confirmAfter
-		}
-		i.keep(func() {
-			if i.audits[event] == nil {
-				i.audits[event] = &audited{}
-			}
-			i.audits[event].next = i.now().Add(wait)
-		})
+		last[event] = names[n]
 	}
+}
+
+func (i *Inventory) auditIsDue(event string) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	a := i.audits[event]
+	return a == nil || !i.now().Before(a.next)
+}
+
+func (i *Inventory) audit(ctx context.Context, event string) {
+	_, doubtful, err := i.Audit(ctx, event)
+	if err != nil && ctx.Err() == nil {
+		i.log.WarnContext(ctx, "auditing the live inventory failed", slog.String("event", event), slog.Any("error", err))
+	}
+	wait := auditEvery
+	if doubtful || err != nil { // what failed has found nothing out
+		wait = confirmAfter
+	}
+	i.keep(func() {
+		if i.audits[event] == nil {
+			i.audits[event] = &audited{}
+		}
+		i.audits[event].next = i.now().Add(wait)
+	})
 }

@@ -104,7 +104,7 @@ type HoldStore interface {
 	// Load replaces the inventory if its seq still is what it was, or if it is
 	// missing (expected 0). It reports whether it did. Live holds survive.
 	Load(ctx context.Context, event string, expected int64, l Loading) (bool, error)
-	// Locked tells which of these tickets are locked by a live hold or order.
+	// Locked tells which of these tickets are locked by a live hold.
 	Locked(ctx context.Context, event string, ordinals []int) ([]bool, error)
 	// Allot keeps tickets for a channel, 0 for none, and returns which. Those
 	// that somebody has are left alone, or with evenTaken are allotted for when
@@ -112,8 +112,9 @@ type HoldStore interface {
 	Allot(ctx context.Context, event string, channel int, evenTaken bool, ordinals []int) ([]int, error)
 	// Enter makes a visitor a member of exactly these channels.
 	Enter(ctx context.Context, event, visitor string, channels []int) error
-	// Instances names, for each of these events, the server that has it: another
-	// name means that what the last one acknowledged may be lost.
+	// Instances names, for each of these events, the server that has it, "" if it
+	// cannot be asked: another name means that what the last one acknowledged may
+	// be lost.
 	Instances(ctx context.Context, events []string) ([]string, error)
 	// Changes signals whenever the event's inventory changed. Signals may be
 	// lost or merged. It ends with ctx.

@@ -119,7 +119,7 @@ func (s *Service) refused(ctx context.Context, r OrderRequest, layout *catalog.L
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), sideEffect)
 	defer cancel()
-	if fault.Is(cause, fault.KeyReused) {
+	if fault.Is(cause, fault.KeyReused) || fault.Is(cause, fault.LimitReached) { // by another request perhaps
 		_, err := s.orders.OpenOrderFor(ctx, layout.Seats[held.Ordinals[0]].ID, r.Visitor)
 		if !fault.Is(err, fault.NotFound) {
 			return // an order has the hold

@@ -42,6 +42,9 @@ func holdArgs(event string, more ...any) []any {
 	return append([]any{HoldTicketPrefix(event), InventoryChannel(event)}, more...)
 }
 
+// OrderLock is the lock of a ticket that an open order has whose own hold is gone.
+const OrderLock = "order"
+
 // HoldCode is the first integer a hold script returns.
 type HoldCode int64
 

@@ -479,19 +479,19 @@ func (s *Store) Locked(ctx context.Context, event string, ordinals []int) ([]boo
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	found := make([]*redis.IntCmd, len(ordinals))
+	locks := make([]*redis.StringCmd, len(ordinals))
 	_, err := s.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for n, o := range ordinals {
-			found[n] = p.Exists(ctx, lua.HoldTicketKey(event, o))
+			locks[n] = p.Get(ctx, lua.HoldTicketKey(event, o))
 		}
 		return nil
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, redis.Nil) {
 		return nil, down(err)
 	}
 	locked := make([]bool, len(ordinals))
-	for n, f := range found {
-		locked[n] = f.Val() > 0
+	for n, l := range locks {
+		locked[n] = l.Val() != "" && l.Val() != lua.OrderLock
 	}
 	return locked, nil
 }
@@ -507,16 +507,13 @@ func (s *Store) Instances(ctx context.Context, events []string) ([]string, error
 		if cluster, ok := s.rdb.(*redis.ClusterClient); ok {
 			master, err := cluster.MasterForKey(ctx, lua.StatusKey(event))
 			if err != nil {
-				return nil, down(err)
+				continue // nobody has this slot now
 			}
 			server = master
 		}
 		name, ok := known[server]
 		if !ok {
-			info, err := server.Info(ctx, "server").Result()
-			if err != nil {
-				return nil, down(err)
-			}
+			info := server.Info(ctx, "server").Val() // "" if it does not answer
 			_, rest, _ := strings.Cut(info, "run_id:")
 			name, _, _ = strings.Cut(rest, "\r")
 			known[server] = name
