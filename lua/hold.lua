@@ -161,7 +161,7 @@ local function search(visitor, single, wanted, mine, areas, best, where, accessi
           if not at then return nil end
           local o, shape = from + at - 1
           tried = tried + 1
-          if tried == 4 then shapes = string.rep('@', math.max(2 - from, 0)) .. redis.call('GETRANGE', SHAPE, math.max(from - 2, 0), from + #bytes + 1) end
+          if tried == 16 then shapes = string.rep('@', math.max(2 - from, 0)) .. redis.call('GETRANGE', SHAPE, math.max(from - 2, 0), from + #bytes + 1) end
           if shapes then
             shape = string.sub(shapes, at, at + n + 3)
           else

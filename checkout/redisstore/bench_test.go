@@ -31,6 +31,9 @@ func BenchmarkBest(b *testing.B) {
 		{"empty", func(int) byte { return 'A' }, func(h *hall) checkout.Wanted { return checkout.Wanted{Best: h.search(2, -1, 0)} }},
 		{"few singles", func(o int) byte { return free(o%400 == 0 || o >= rows*width-2) }, func(h *hall) checkout.Wanted { return checkout.Wanted{Best: h.search(2, -1, 0)} }},
 		{"every tenth", func(o int) byte { return free(o%10 == 0 || o >= rows*width-2) }, func(h *hall) checkout.Wanted { return checkout.Wanted{Best: h.search(2, -1, 0)} }},
+		{"some pairs across rows", func(o int) byte { return free(o%1600 == 0 || o%1600 == 1599 || o >= rows*width-2) }, func(h *hall) checkout.Wanted {
+			return checkout.Wanted{Best: h.search(2, -1, 0)}
+		}},
 		{"pairs across rows", func(o int) byte { return free(o%width == 0 || o%width == width-1 || o >= rows*width-2) }, func(h *hall) checkout.Wanted {
 			return checkout.Wanted{Best: h.search(2, -1, 0)}
 		}},
