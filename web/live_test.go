@@ -339,13 +339,13 @@ func TestASlowViewerDelaysNobody(t *testing.T) {
 	var o stageOptions
 	count := counted(&o)
 	s := newStage(t, o)
+	s.server.SmallSendBuffers() // before anybody looks
 	var big struct{ ID string }
 	s.post("/v1/admin/events", strings.Replace(fmt.Sprintf(stageEvent, "On the meadow", "on_sale"), `"capacity": 20`, `"capacity": 150000`, 1), asOperator).ok(201, &big)
 	must(t, s.rooms.ShopOK(t.Context(), big.ID, -1, -1, 0))
 	buyer := s.admitted(big.ID)
 	quick := s.watching(big.ID)
 
-	s.server.SmallSendBuffers()
 	d := websocket.Dialer{HandshakeTimeout: 5 * time.Second, NetDial: func(network, address string) (net.Conn, error) {
 		conn, err := net.Dial(network, address)
 		if err == nil {
