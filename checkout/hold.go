@@ -101,8 +101,8 @@ type HoldStore interface {
 	Stock(ctx context.Context, event string) (Stock, error)
 	// Snapshot reads all tickets at one moment.
 	Snapshot(ctx context.Context, event string) (Snapshot, error)
-	// Load replaces the inventory if its seq still is what it was, or if it is
-	// missing (expected 0). It reports whether it did. Live holds survive.
+	// Load replaces the inventory if its seq still is what it was, or if it, or a
+	// part of it, is missing (expected 0). It reports whether it did. Live holds survive.
 	Load(ctx context.Context, event string, expected int64, l Loading) (bool, error)
 	// Locked tells which of these tickets are locked by a live hold.
 	Locked(ctx context.Context, event string, ordinals []int) ([]bool, error)

@@ -2,6 +2,7 @@ package checkout_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -72,6 +73,44 @@ func TestAuditMends(t *testing.T) {
 			t.Errorf("in health an audit mended %d, %v", mended, err)
 		}
 	}
+}
+
+// TestPartsGoMissing takes one key of the inventory after the other, as a Redis does
+// that evicts what was not used lately, or one that an older version has filled.
+// What is left is no inventory, and the next who asks loads it; live holds stay.
+func TestPartsGoMissing(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ctx := t.Context()
+	h.bought(1)
+	holder := h.admit(time.Minute)
+	h.hold(holder, 5)
+	for name, key := range map[string]string{
+		"status": lua.StatusKey(h.event), "seq": lua.SeqKey(h.event), "count": lua.CountKey(h.event),
+		"shape": lua.ShapeKey(h.event), "tiers": lua.TiersKey(h.event),
+	} {
+		for what, look := range map[string]func() (checkout.Stock, error){
+			"stock": func() (checkout.Stock, error) { return h.holds.Stock(ctx, h.event) },
+			"snapshot": func() (checkout.Stock, error) {
+				s, err := h.holds.Snapshot(ctx, h.event)
+				return s.Stock, err
+			},
+		} {
+			if err := h.rdb.Del(ctx, key).Err(); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := look(); !errors.Is(err, checkout.ErrNoInventory) {
+				t.Errorf("%s without the %s: %v", what, name, err)
+			}
+			if err := h.inventory.Rebuild(ctx, h.event); err != nil {
+				t.Fatal(err)
+			}
+			if s, err := look(); err != nil || s.Available != 58 || s.Held != 1 || s.Sold != 1 {
+				t.Errorf("the %s after the %s was lost: %+v, %v", what, name, s, err)
+			}
+		}
+	}
+	h.hold(h.admit(time.Minute), 6)
 }
 
 // TestRunSweepsAndRebuilds runs the watch as a node does.

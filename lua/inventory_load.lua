@@ -4,7 +4,8 @@
 --   1-11 as in hold_prelude
 -- ARGV
 --   1-2 as in hold_prelude
---   3 the seq that was read before Postgres was; '' = load only if missing
+--   3 the seq that was read before Postgres was; '' = load only if missing,
+--     or not whole
 --   4 status bytes   5 shape   6 tiers   7 channels by ticket, '' without any
 --   8 what counting gives "field:number;…"
 --   9 open orders "ordinal:ms it still has;…"
@@ -18,7 +19,8 @@
 local expected, bytes = ARGV[3], ARGV[4]
 
 local current = redis.call('GET', SEQ)
-if redis.call('EXISTS', STATUS) == 1 and expected ~= (current or '') then return 0 end
+local whole = redis.call('EXISTS', STATUS, SHAPE, TIERS, COUNT) == 4
+if whole and expected ~= (current or '') then return 0 end
 
 redis.call('SET', STATUS, bytes)
 redis.call('SET', SHAPE, ARGV[5])

@@ -368,8 +368,10 @@ func (s *Store) Snapshot(ctx context.Context, event string) (checkout.Snapshot, 
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	var all *redis.SliceCmd
+	var there *redis.IntCmd
 	var count *redis.MapStringStringCmd
 	_, err := s.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		there = p.Exists(ctx, lua.ShapeKey(event), lua.TiersKey(event))
 		all = p.MGet(ctx, lua.StatusKey(event), lua.SeqKey(event), lua.AllotKey(event))
 		count = p.HGetAll(ctx, lua.CountKey(event))
 		return nil
@@ -379,7 +381,7 @@ func (s *Store) Snapshot(ctx context.Context, event string) (checkout.Snapshot, 
 	}
 	status, ok := all.Val()[0].(string)
 	seq, numbered := all.Val()[1].(string)
-	if !ok || !numbered {
+	if !ok || !numbered || there.Val() < 2 {
 		return checkout.Snapshot{}, checkout.ErrNoInventory
 	}
 	snap := checkout.Snapshot{Status: []byte(status)}
