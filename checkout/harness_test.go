@@ -2,7 +2,9 @@ package checkout_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -104,7 +106,37 @@ func houseOn(t *testing.T, db *pgxpool.Pool, rdb redis.UniversalClient, options 
 	if h.Service, err = checkout.New(deps); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(h.checkCounts)
 	return h
+}
+
+// checkCounts holds at the end of every test that available, held, sold and blocked
+// tickets are all there are, and that the scripts have counted each of them.
+func (h *house) checkCounts() {
+	h.t.Helper()
+	s, err := h.holds.Snapshot(context.Background(), h.event) // the test's own is over
+	if err != nil {
+		return // a test without an inventory, or whose Redis is gone
+	}
+	if err := recount(h.layout, s); err != nil {
+		h.t.Error(err)
+	}
+}
+
+// recount holds what the scripts count against the tickets themselves.
+func recount(layout *catalog.Layout, s checkout.Snapshot) error {
+	var all checkout.Counts
+	tiers := make([]checkout.Counts, len(layout.Tiers))
+	for o, state := range s.Status {
+		all.Add(checkout.TicketState(state), 1)
+		tiers[layout.Seats[o].Tier].Add(checkout.TicketState(state), 1)
+	}
+	n := s.Stock
+	if len(s.Status) != len(layout.Seats) || all != n.Counts || !slices.Equal(tiers, n.Tiers) ||
+		n.Available+n.Held+n.Sold+n.Blocked != len(s.Status) {
+		return fmt.Errorf("the scripts count %+v %+v; it is %+v %+v of %d", n.Counts, n.Tiers, all, tiers, len(layout.Seats))
+	}
+	return nil
 }
 
 // gate is the sandbox with a switch for each call: what it returns is the

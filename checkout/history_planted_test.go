@@ -75,21 +75,20 @@ func TestPlantedBugsAreFound(t *testing.T) {
 		g.Go(func() error {
 			t.Run(bug.name, func(t *testing.T) {
 				const most = 30
+				used := int64(0)
 				for i := range uint64(most) {
 					var p *plant
 					c := record(t, db, uint64(n)<<32+i, false, func(rdb *redis.Client) redis.Hook {
 						p = newPlant(t, rdb, bug.edits)
 						return p
 					})
-					if p.used.Load() == 0 {
-						t.Fatal("the program does not use the scripts that were edited")
-					}
+					used += p.used.Load()
 					if result, _ := c.check(); result == porcupine.Illegal {
 						t.Logf("found in history %d, of %d calls", i+1, len(c.acts))
 						return
 					}
 				}
-				t.Errorf("not found in %d histories", most)
+				t.Errorf("not found in %d histories, in which the scripts that were edited ran %d times", most, used)
 			})
 			return nil
 		})

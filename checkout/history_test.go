@@ -385,22 +385,11 @@ func (w watchedHolds) Snapshot(ctx context.Context, event string) (checkout.Snap
 	a.seen = s.Status
 	w.end(ctx, a, err)
 	if err == nil {
-		w.recount(s)
+		if err := recount(w.layout, s); err != nil {
+			w.troublef("%v", err)
+		}
 	}
 	return s, err
-}
-
-// recount holds what the scripts count against the tickets themselves.
-func (c *chronicle) recount(s checkout.Snapshot) {
-	var all checkout.Counts
-	tiers := make([]checkout.Counts, len(c.layout.Tiers))
-	for o, state := range s.Status {
-		all.Add(checkout.TicketState(state), 1)
-		tiers[c.layout.Seats[o].Tier].Add(checkout.TicketState(state), 1)
-	}
-	if len(s.Status) != len(c.layout.Seats) || all != s.Stock.Counts || !slices.Equal(tiers, s.Stock.Tiers) {
-		c.troublef("the scripts count %+v %+v; it is %+v %+v of %d", s.Stock.Counts, s.Stock.Tiers, all, tiers, len(c.layout.Seats))
-	}
 }
 
 // watchedOrders is an order store whose calls are recorded.

@@ -91,7 +91,7 @@ type Limits struct {
 	BodyBytes      int64         `yaml:"body_bytes" env:"BODY_BYTES" doc:"Largest request body, in bytes. Imports by operators may be larger."`
 	HeaderTimeout  time.Duration `yaml:"header_timeout" env:"HEADER_TIMEOUT" doc:"How long a client may take to send a request's header."`
 	RequestTimeout time.Duration `yaml:"request_timeout" env:"REQUEST_TIMEOUT" doc:"How long one request may take in all."`
-	Sockets        int           `yaml:"sockets_per_address" env:"SOCKETS_PER_ADDRESS" doc:"Most WebSockets of visitors from one network address at one node. 0: no limit."`
+	Sockets        int           `yaml:"sockets_per_address" env:"SOCKETS_PER_ADDRESS" doc:"Most WebSockets of visitors, and as many of people who look at seat maps, from one network address at one node. 0: no limit."`
 }
 
 // Metrics configures the Prometheus endpoint.
