@@ -27,7 +27,7 @@
 --   each place that is looked at and turned down.
 
 local ACTIVE = KEYS[12]
-local CHUNK = 8000
+local CHUNK = 8000 -- bytes of the house that are read at once
 local MANY = 100 -- where counting what is left ends
 
 -- search adds what is asked for by quantity to the picked tickets, and returns why it
@@ -104,7 +104,6 @@ local function search(visitor, single, wanted, mine, areas, best, where, accessi
     end)
     return found
   end
-
 
   local nth = 0
   for many, number, ranges in string.gmatch(areas, '(%d+):(%d+):([^;]*);') do
