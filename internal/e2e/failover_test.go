@@ -568,7 +568,9 @@ func TestHoldsLostInAFailover(t *testing.T) {
 		t.Errorf("the gateway has %d payments that came to nothing", n)
 	}
 	for _, at := range nodes {
-		want := fmt.Sprint(map[string]any{"total": total, "available": total - count, "held": 0, "sold": count})
+		want := fmt.Sprint(map[string]any{
+			"total": total, "available": total - count, "held": 0, "sold": count, "blocked": 0, "availability": "available",
+		})
 		var shown string
 		if !poll(90*time.Second, func() bool {
 			shown = fmt.Sprint(at.call(http.StatusOK, "GET", "/v1/events/"+e.event, "", "", nil).body["tickets"])
