@@ -24,7 +24,7 @@ const (
 	loadTimeout = 5 * time.Second
 	sweepBatch  = 200
 	lanes       = 2  // of calls on their way at the same time: fewer are fuller
-	fullHolds   = 16 // requests that are worth a script while another is on its way
+	fullHolds   = 32 // requests that are worth a script while another is on its way
 	mostCalls   = 64 // that travel together
 )
 
