@@ -38,13 +38,17 @@ type bestBody struct {
 	Channel         string `json:"channel"` // id or name
 }
 
-func (s *Server) makeHold(c *gin.Context) {
-	event, err := id(c, "id")
-	if err != nil {
-		s.fail(c, err)
-		return
+// eventShopper is the event that the path names, and who shops there.
+func (s *Server) eventShopper(c *gin.Context) (event, visitor string, err error) {
+	if event, err = id(c, "id"); err != nil {
+		return "", "", err
 	}
-	visitor, err := s.shopper(c, event)
+	visitor, err = s.shopper(c, event)
+	return event, visitor, err
+}
+
+func (s *Server) makeHold(c *gin.Context) {
+	event, visitor, err := s.eventShopper(c)
 	if err != nil {
 		s.fail(c, err)
 		return
@@ -250,12 +254,7 @@ func (s *Server) changeHold(c *gin.Context) {
 }
 
 func (s *Server) listHolds(c *gin.Context) {
-	event, err := id(c, "id")
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	visitor, err := s.shopper(c, event)
+	event, visitor, err := s.eventShopper(c)
 	if err != nil {
 		s.fail(c, err)
 		return
@@ -270,12 +269,7 @@ func (s *Server) listHolds(c *gin.Context) {
 
 // hold runs one of the calls about one hold of the asking shopper.
 func (s *Server) hold(c *gin.Context, do func(event, visitor, hold string) error) {
-	event, err := id(c, "id")
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	visitor, err := s.shopper(c, event)
+	event, visitor, err := s.eventShopper(c)
 	if err != nil {
 		s.fail(c, err)
 		return

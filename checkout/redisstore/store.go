@@ -57,22 +57,7 @@ func down(err error) error { return fault.Down(err, "the seat store") }
 func (s *Store) carry(ctx context.Context, calls []lua.HoldCall) []gather.Outcome[lua.HoldReply] {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	out := make([]gather.Outcome[lua.HoldReply], len(calls))
-	if len(calls) == 1 {
-		out[0].Reply, out[0].Err = calls[0].Run(ctx, s.rdb)
-		return out
-	}
-	queued := make([]*redis.Cmd, len(calls))
-	_, _ = s.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error { // each command has its own error
-		for i, c := range calls {
-			queued[i] = c.Queue(ctx, pipe)
-		}
-		return nil
-	})
-	for i, c := range calls {
-		out[i].Reply, out[i].Err = c.Read(ctx, s.rdb, queued[i])
-	}
-	return out
+	return gather.Pipeline(ctx, s.rdb, calls)
 }
 
 // carryHolds runs one script for the requests of each event.

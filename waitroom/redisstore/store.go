@@ -75,22 +75,7 @@ func (s *Store) WithOptions(o Options) *Store {
 func (s *Store) carry(ctx context.Context, calls []lua.RoomCall) []gather.Outcome[lua.RoomReply] {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	out := make([]gather.Outcome[lua.RoomReply], len(calls))
-	if len(calls) == 1 {
-		out[0].Reply, out[0].Err = calls[0].Run(ctx, s.rdb)
-		return out
-	}
-	queued := make([]*redis.Cmd, len(calls))
-	_, _ = s.rdb.Pipelined(ctx, func(pipe redis.Pipeliner) error { // each command has its own error
-		for i, c := range calls {
-			queued[i] = c.Queue(ctx, pipe)
-		}
-		return nil
-	})
-	for i, c := range calls {
-		out[i].Reply, out[i].Err = c.Read(ctx, s.rdb, queued[i])
-	}
-	return out
+	return gather.Pipeline(ctx, s.rdb, calls)
 }
 
 // join is a join of a room with its limits: what can be the same for all who
