@@ -13,6 +13,8 @@ ARGS    ?=
 
 GOLANGCI_VERSION := 2.15.0
 GOLANGCI := .bin/golangci-lint
+STRIPE_MOCK_VERSION := 0.203.0
+STRIPE_MOCK := .bin/stripe-mock
 
 # Runs a command beside one real Redis and PostgreSQL for all tests in it.
 WITH_SERVERS := go run ./internal/stack/cmd/teststack
@@ -62,8 +64,16 @@ test: deps build test-ui vet test-race e2e ## Run all tests: pages, Go with race
 	@cat .bin/test-race.log
 
 .PHONY: deps
-deps: ## Install what the tests need (as root on Debian), or say what to install
+deps: $(STRIPE_MOCK) ## Install what the tests need (as root on Debian), or say what to install
 	@.ci/test-deps
+
+# Phony, so that a binary of another version is replaced.
+.PHONY: $(STRIPE_MOCK)
+$(STRIPE_MOCK):
+	@go version -m $@ 2>/dev/null | grep -qwF 'v$(STRIPE_MOCK_VERSION)' || { \
+		echo "installing stripe-mock $(STRIPE_MOCK_VERSION) into .bin"; \
+		GOBIN='$(CURDIR)/.bin' go install github.com/stripe/stripe-mock@v$(STRIPE_MOCK_VERSION); \
+	}
 
 .PHONY: test-ui
 test-ui: web/ui/node_modules/.package-lock.json
@@ -75,11 +85,11 @@ vet: ui
 	go vet ./...
 
 .PHONY: test-go
-test-go: ui ## Run the Go tests without race detector, PKG=./waitroom/... for some
+test-go: ui $(STRIPE_MOCK) ## Run the Go tests without race detector, PKG=./waitroom/... for some
 	$(WITH_SERVERS) go test $(ARGS) $(PKG)
 
 .PHONY: test-race
-test-race: ui ## Run the Go tests with race detector, PKG=./waitroom/... for some
+test-race: ui $(STRIPE_MOCK) ## Run the Go tests with race detector, PKG=./waitroom/... for some
 	@mkdir -p .bin
 	set -o pipefail; CGO_ENABLED=1 $(WITH_SERVERS) go test -race -timeout 20m $(ARGS) $(PKG) 2>&1 | tee .bin/test-race.out
 	@grep -E '^(ok|\?|---|FAIL)' .bin/test-race.out > .bin/test-race.log

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,6 +27,11 @@ type Store interface {
 	TicketEvent(ctx context.Context, ticket string) (event string, ordinal int, err error)
 	CreateEvent(ctx context.Context, e NewEvent) (Event, error)
 	UpdateEvent(ctx context.Context, id string, p EventPatch) (Event, error)
+	// CreateSeries creates an event for each date of a document, all or none.
+	CreateSeries(ctx context.Context, e NewEvent) (Series, error)
+	Series(ctx context.Context, id string) (Series, error)
+	// EventDocument is the document that creates such an event.
+	EventDocument(ctx context.Context, id string, withPlan bool) ([]byte, error)
 }
 
 var _ Store = (*Cache)(nil)
@@ -33,17 +39,17 @@ var _ Store = (*Cache)(nil)
 // Bounds of the cache.
 const (
 	cachedEvents   = 1000
-	cachedPages    = 500
+	cachedListed   = 20_000    // events on pages, a few KB each
 	cachedSeats    = 2_000_000 // in layouts, about 200 bytes each
 	cachedViews    = 256 << 20 // bytes of plan views
 	eventFresh     = time.Second
-	unknownFresh   = 3 * time.Second
+	unknownFresh   = 900 * time.Millisecond // what another node creates is there within a second
 	firstLoad      = 10 * time.Second
 	refreshPatient = 500 * time.Millisecond
 )
 
-// Cache serves the catalog from memory. Layouts and plan views never change and
-// are kept until room is needed; events and pages are asked for again after a
+// Cache serves the catalog from memory. Layouts and plan views never change but for
+// what their event says, tiers and its layout's revision included, and are kept until room is needed; events and pages are asked for again after a
 // second, by one request at a time while the others get what is there. When the
 // store is down, what is known stays served however old it is. Tickets are
 // never cached. All methods may be called at once.
@@ -55,6 +61,7 @@ type Cache struct {
 	pages   *shelf[Page]
 	layouts *shelf[*Layout]
 	views   *shelf[planFile]
+	series  *shelf[Series]
 
 	mu      sync.Mutex
 	dressed map[string]dressedLayout
@@ -63,6 +70,9 @@ type Cache struct {
 type planFile struct {
 	doc     []byte
 	version string
+	tiers   []viewTier // that doc has
+
+	revision int // of the event, at least
 }
 
 // dressedLayout is a layout with the changing parts of its event filled in.
@@ -76,7 +86,8 @@ func NewCache(store Store, clock func() time.Time) *Cache {
 	return &Cache{
 		store:   store,
 		events:  newShelf(clock, eventFresh, cachedEvents, one),
-		pages:   newShelf(clock, eventFresh, cachedPages, func(Page) int { return 1 }),
+		pages:   newShelf(clock, eventFresh, cachedListed, func(p Page) int { return 1 + len(p.Events) }),
+		series:  newShelf(clock, eventFresh, cachedListed, func(s Series) int { return 1 + len(s.Events) }),
 		layouts: newShelf(clock, 0, cachedSeats, func(l *Layout) int { return len(l.Seats) }),
 		views:   newShelf(clock, 0, cachedViews, func(p planFile) int { return len(p.doc) }),
 		dressed: make(map[string]dressedLayout),
@@ -88,13 +99,10 @@ func (c *Cache) Events(ctx context.Context, q Query) (Page, error) {
 	if err := q.Check(); err != nil {
 		return Page{}, err
 	}
-	if q.Cursor != "" {
-		if _, err := ParseEventCursor(q.Cursor); err != nil {
-			return Page{}, err
-		}
+	if _, err := q.Place(); err != nil {
+		return Page{}, err
 	}
-	key := fmt.Sprintf("%q %q %q %q %d %d %t %d %s", q.Name, q.Artist, q.Type, q.City,
-		q.From.UnixMicro(), q.To.UnixMicro(), q.Drafts, q.Limit, q.Cursor)
+	key := fmt.Sprintf("%s %d %s", q.digest(), q.Limit, q.Cursor)
 	return c.pages.get(ctx, key, func(ctx context.Context) (Page, error) { return c.store.Events(ctx, q) })
 }
 
@@ -106,13 +114,14 @@ func (c *Cache) Event(ctx context.Context, id string) (Event, error) {
 	return c.events.get(ctx, id, func(ctx context.Context) (Event, error) { return c.store.Event(ctx, id) })
 }
 
-// Layout is the inventory of an event. Its seats never change; name, status and
-// limit are at most a second old.
+// Layout is the inventory of an event. Its seats never change; name, status,
+// limit, terms, tiers, attributes and entrances are at most a second old.
 func (c *Cache) Layout(ctx context.Context, id string) (*Layout, error) {
 	if !IsID(id) {
 		return c.store.Layout(ctx, id)
 	}
-	base, err := c.layouts.get(ctx, id, func(ctx context.Context) (*Layout, error) { return c.store.Layout(ctx, id) })
+	load := func(ctx context.Context) (*Layout, error) { return c.store.Layout(ctx, id) }
+	base, err := c.layouts.get(ctx, id, load)
 	if err != nil {
 		return nil, err
 	}
@@ -122,6 +131,9 @@ func (c *Cache) Layout(ctx context.Context, id string) (*Layout, error) {
 	} else if err != nil {
 		return nil, err
 	}
+	if base.Revision < e.LayoutRevision {
+		base = c.layouts.renew(ctx, id, base, load)
+	}
 	return c.dress(base, e), nil
 }
 
@@ -129,7 +141,8 @@ func (c *Cache) Layout(ctx context.Context, id string) (*Layout, error) {
 // as long as nothing does.
 func (c *Cache) dress(base *Layout, e Event) *Layout {
 	same := func(l *Layout) bool {
-		return l.EventName == e.Name && l.Status == e.Status && l.MaxPerBuyer == e.MaxPerBuyer && l.SingleSeats == e.SingleSeats
+		return l.EventName == e.Name && l.Status == e.Status && l.MaxPerBuyer == e.MaxPerBuyer && l.SingleSeats == e.SingleSeats &&
+			l.Terms.Same(e.Terms) && (slices.Equal(l.Tiers, e.Tiers) || len(l.Tiers) != len(e.Tiers))
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -144,28 +157,80 @@ func (c *Cache) dress(base *Layout, e Event) *Layout {
 		clear(c.dressed)
 	}
 	l := *base
-	l.EventName, l.Status, l.MaxPerBuyer, l.SingleSeats = e.Name, e.Status, e.MaxPerBuyer, e.SingleSeats
+	l.EventName, l.Status, l.MaxPerBuyer, l.SingleSeats, l.Terms = e.Name, e.Status, e.MaxPerBuyer, e.SingleSeats, e.Terms
+	if len(e.Tiers) == len(l.Tiers) { // in the same order, by position
+		l.Tiers = e.Tiers
+	}
 	c.dressed[base.Event] = dressedLayout{base, &l}
 	return &l
 }
 
-// PlanView is the drawn plan of an event as compact JSON, and its version.
+// PlanView is the drawn plan of an event as compact JSON, and its version. Its tiers
+// are at most a second old.
 func (c *Cache) PlanView(ctx context.Context, id string) (doc []byte, version string, err error) {
 	if !IsID(id) {
 		return c.store.PlanView(ctx, id)
 	}
-	v, err := c.views.get(ctx, id, func(ctx context.Context) (planFile, error) {
+	load := func(ctx context.Context) (planFile, error) {
 		doc, version, err := c.store.PlanView(ctx, id)
 		if err != nil {
 			return planFile{}, err
 		}
-		var compact bytes.Buffer
-		if err := json.Compact(&compact, doc); err != nil {
+		return newPlanFile(id, doc, version)
+	}
+	v, err := c.views.get(ctx, id, load)
+	if err != nil {
+		return nil, "", err
+	}
+	e, err := c.Event(ctx, id)
+	if fault.Is(err, fault.Unavailable) {
+		return v.doc, v.version, nil
+	} else if err != nil {
+		return nil, "", err
+	}
+	if v.revision < e.LayoutRevision {
+		v = c.views.renew(ctx, id, v, load)
+	}
+	if !sameTiers(v.tiers, e.Tiers) {
+		v, err = c.retier(id, v, e.Tiers)
+	}
+	return v.doc, v.version, err
+}
+
+// retier keeps a plan with other tiers, made once for all who ask meanwhile.
+func (c *Cache) retier(id string, v planFile, tiers []Tier) (planFile, error) {
+	made, err, _ := c.views.flight.Do(id, func() (any, error) {
+		c.views.mu.Lock()
+		epoch := c.views.epoch
+		c.views.mu.Unlock()
+		doc, version, err := WithTiers(v.doc, tiers)
+		if err != nil {
 			return planFile{}, fmt.Errorf("plan view of event %s: %w", id, err)
 		}
-		return planFile{bytes.Clone(compact.Bytes()), version}, nil
+		f, err := newPlanFile(id, doc, version)
+		if err == nil {
+			c.views.put(id, f, nil, epoch)
+		}
+		return f, err
 	})
-	return v.doc, v.version, err
+	if err != nil {
+		return planFile{}, err
+	}
+	return made.(planFile), nil
+}
+
+func newPlanFile(id string, doc []byte, version string) (planFile, error) {
+	var compact bytes.Buffer
+	err := json.Compact(&compact, doc)
+	var tiers []viewTier
+	revision := 0
+	if err == nil {
+		tiers, revision, err = tiersOf(doc)
+	}
+	if err != nil {
+		return planFile{}, fmt.Errorf("plan view of event %s: %w", id, err)
+	}
+	return planFile{bytes.Clone(compact.Bytes()), version, tiers, revision}, nil
 }
 
 // Tickets is Store.Tickets: who has a ticket is never a matter of memory.
@@ -188,15 +253,51 @@ func (c *Cache) CreateEvent(ctx context.Context, e NewEvent) (Event, error) {
 	return created, err
 }
 
+// CreateSeries is Store.CreateSeries; this node lists the events at once.
+func (c *Cache) CreateSeries(ctx context.Context, e NewEvent) (Series, error) {
+	created, err := c.store.CreateSeries(ctx, e)
+	if err == nil {
+		c.pages.clear()
+		c.series.forget(created.ID)
+	}
+	return created, err
+}
+
+// Series is Store.Series, at most a second old.
+func (c *Cache) Series(ctx context.Context, id string) (Series, error) {
+	if !IsID(id) {
+		return c.store.Series(ctx, id)
+	}
+	return c.series.get(ctx, id, func(ctx context.Context) (Series, error) { return c.store.Series(ctx, id) })
+}
+
 // UpdateEvent is Store.UpdateEvent; this node shows the change at once, others
 // within a second.
 func (c *Cache) UpdateEvent(ctx context.Context, id string, p EventPatch) (Event, error) {
 	changed, err := c.store.UpdateEvent(ctx, id, p)
 	if err == nil {
 		c.pages.clear()
+		c.series.clear()
 		c.events.forget(id)
 	}
 	return changed, err
+}
+
+// Changed has this node show at once what was changed of an event, or with "" of
+// what events have in common; others do within a second.
+func (c *Cache) Changed(event string) {
+	c.pages.clear()
+	c.series.clear()
+	if event == "" {
+		c.events.clear()
+		return
+	}
+	c.events.forget(event)
+}
+
+// EventDocument is Store.EventDocument, never from memory.
+func (c *Cache) EventDocument(ctx context.Context, id string, withPlan bool) ([]byte, error) {
+	return c.store.EventDocument(ctx, id, withPlan)
 }
 
 // shelf is a bounded cache of values that are loaded by key: the least recently
@@ -285,6 +386,27 @@ func (s *shelf[V]) refresh(ctx context.Context, item *shelved[V], epoch uint64, 
 	done = true
 	s.put(item.key, v, err, epoch)
 	return v, err
+}
+
+// renew loads a value that its event says is old, once for all who ask meanwhile.
+// When that fails, the old one stays served.
+func (s *shelf[V]) renew(ctx context.Context, key string, old V, load func(context.Context) (V, error)) V {
+	v, err, _ := s.flight.Do("renew "+key, func() (any, error) {
+		s.mu.Lock()
+		epoch := s.epoch
+		s.mu.Unlock()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), firstLoad)
+		defer cancel()
+		v, err := load(ctx)
+		if err == nil {
+			s.put(key, v, nil, epoch)
+		}
+		return v, err
+	})
+	if err != nil {
+		return old
+	}
+	return v.(V)
 }
 
 // keep lets an old value stand for another while.

@@ -21,6 +21,8 @@ type fakeStore struct {
 	down   bool
 	gate   chan struct{} // when set, loads wait for it or for the deadline
 
+	pageGate chan struct{} // when set, pages wait for it
+
 	eventCalls, layoutCalls, viewCalls, pageCalls atomic.Int64
 }
 
@@ -54,6 +56,9 @@ func (f *fakeStore) Event(ctx context.Context, id string) (Event, error) {
 
 func (f *fakeStore) Events(ctx context.Context, _ Query) (Page, error) {
 	f.pageCalls.Add(1)
+	if f.pageGate != nil {
+		<-f.pageGate
+	}
 	f.mu.Lock()
 	page := Page{}
 	for _, e := range f.events {
@@ -107,6 +112,14 @@ func (f *fakeStore) UpdateEvent(_ context.Context, id string, p EventPatch) (Eve
 	e.Name = *p.Name
 	f.events[id] = e
 	return e, nil
+}
+
+func (f *fakeStore) CreateSeries(context.Context, NewEvent) (Series, error) { return Series{}, nil }
+
+func (f *fakeStore) Series(context.Context, string) (Series, error) { return Series{}, nil }
+
+func (f *fakeStore) EventDocument(context.Context, string, bool) ([]byte, error) {
+	return []byte("{}"), nil
 }
 
 func (f *fakeStore) set(change func()) {
@@ -418,25 +431,58 @@ func TestPlanViewIsCompact(t *testing.T) {
 
 func TestCursors(t *testing.T) {
 	t.Parallel()
-	at := time.Date(2027, 3, 1, 19, 0, 0, 123456000, time.UTC)
-	for _, start := range []time.Time{at, time.Unix(-5, 0).UTC(), {}} {
-		want := EventCursor{start, testID(7)}
-		got, err := ParseEventCursor(want.Token())
-		if err != nil || !got.StartsAt.Equal(start) || got.ID != want.ID {
-			t.Errorf("%v became %v, %v", want, got, err)
-		}
-	}
 	if n, err := ParseTicketCursor(TicketCursor(15999)); err != nil || n != 15999 {
 		t.Errorf("15999 became %d, %v", n, err)
 	}
-	for _, bad := range []string{"x", "", "e1", TicketCursor(4), EventCursor{at, "no-id"}.Token(), strings.Repeat("A", 500), "ZTEuLi4", "\xff"} {
-		if _, err := ParseEventCursor(bad); !fault.Is(err, fault.Invalid) {
-			t.Errorf("event cursor %q: %v", bad, err)
-		}
-	}
-	for _, bad := range []string{"x", "", TicketCursor(-1), EventCursor{at, testID(1)}.Token(), strings.Repeat("A", 500)} {
+	for _, bad := range []string{"x", "", TicketCursor(-1), Query{}.Token(EventCursor{ID: testID(1)}), strings.Repeat("A", 500)} {
 		if _, err := ParseTicketCursor(bad); !fault.Is(err, fault.Invalid) {
 			t.Errorf("ticket cursor %q: %v", bad, err)
 		}
+	}
+}
+
+// TestACrowdSearchesOnce: who asks the same, whatever their order of parameters
+// or spelling of defaults, waits for one answer of the store.
+func TestACrowdSearchesOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		cache, store, _ := newTestCache()
+		release := make(chan struct{})
+		store.pageGate = release
+		var crowd sync.WaitGroup
+		for i := range 100 {
+			crowd.Go(func() {
+				q := Query{Text: "lanterns", Limit: DefaultEvents}
+				if i%2 == 0 {
+					q.Limit, q.Sort = 0, ByRelevance
+				}
+				if page, err := cache.Events(t.Context(), q); err != nil || len(page.Events) != 1 {
+					t.Errorf("got %+v, %v", page, err)
+				}
+			})
+		}
+		synctest.Wait()
+		close(release)
+		crowd.Wait()
+		if n := store.pageCalls.Load(); n != 1 {
+			t.Errorf("the store was asked %d times", n)
+		}
+	})
+	cache, store, _ := newTestCache()
+	for i := range 2 * cachedListed {
+		if _, err := cache.Events(t.Context(), Query{Text: fmt.Sprintf("x%d", i%cachedListed)}); err != nil {
+			t.Fatal(err)
+		}
+		if i == 9 {
+			for range 5 {
+				_, _ = cache.Events(t.Context(), Query{Text: "x9"})
+			}
+			if n := store.pageCalls.Load(); n != 10 {
+				t.Fatalf("%d calls for 10 searches", n)
+			}
+		}
+	}
+	if cache.pages.total > cachedListed || len(cache.pages.items) > cachedListed/2 {
+		t.Errorf("%d pages weigh %d", len(cache.pages.items), cache.pages.total)
 	}
 }

@@ -54,8 +54,17 @@ type Event struct {
 	Tiers       []Tier      `json:"tiers"`
 	MaxPerBuyer int         `json:"max_per_buyer"`
 	SingleSeats SingleSeats `json:"single_seats"`
+	Images      []Image     `json:"images"`
+	Terms       Terms       `json:"-"`
 	Tickets     int         `json:"-"` // how many there are in all
-	Currency    string      `json:"-"`
+	Series      *SeriesName `json:"series"`
+	// UpdatedAt is when anything said here last changed, Sequence how often that was
+	// when, where or whether the event takes place.
+	UpdatedAt time.Time `json:"-"`
+	Sequence  int       `json:"-"`
+	Currency  string    `json:"-"`
+	// LayoutRevision grows when what is said of its places changes.
+	LayoutRevision int `json:"-"`
 }
 
 // Section is a part of the house. Its tickets have the ordinals
@@ -66,6 +75,8 @@ type Section struct {
 	GA    bool // general admission: no rows, no seats
 	First int
 	Count int
+
+	Entrance string // through which door; "" is any
 }
 
 // Seat is what never changes about one ticket.
@@ -76,6 +87,8 @@ type Seat struct {
 	Row     string
 	Name    string // seat number; "" for general admission
 	Type    string
+
+	Attributes Attributes
 }
 
 // Run is a stretch of adjacent tickets in one row: what a search for seats
@@ -111,10 +124,13 @@ type Layout struct {
 	Currency    string
 	MaxPerBuyer int
 	SingleSeats SingleSeats
+	Terms       Terms
+	Revision    int // of the event, at least
 	Sections    []Section
 	Tiers       []Tier
 	Seats       []Seat // by ordinal
 	Runs        []Run
+	Offer       *Offer // of a layout that Compose made
 
 	byID []int32 // ordinals in the order of the tickets' ids
 }
@@ -152,6 +168,9 @@ type Ticket struct {
 	Tier    string `json:"tier"` // the tier's name
 	Price   Money  `json:"price"`
 	Status  string `json:"status,omitempty"` // available, reserved, purchased
+
+	Attributes Attributes `json:"attributes,omitzero"`
+	Entrance   string     `json:"entrance,omitempty"`
 }
 
 // Ticket describes the ticket with this ordinal, without a status.
@@ -160,5 +179,6 @@ func (l *Layout) Ticket(ordinal int) Ticket {
 	return Ticket{
 		ID: s.ID, Ordinal: ordinal, Section: l.Sections[s.Section].Name,
 		Row: s.Row, Seat: s.Name, Type: s.Type, Tier: l.Tiers[s.Tier].Name, Price: l.Tiers[s.Tier].Price,
+		Attributes: s.Attributes, Entrance: l.Sections[s.Section].Entrance,
 	}
 }

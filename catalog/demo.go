@@ -38,6 +38,7 @@ func Demo(now time.Time) ([]NewEvent, error) {
 		t := start.Add(-before)
 		return &t
 	}
+	vat := Tax{Name: "VAT", Rate: 7000, Included: true} // of concerts and theatre in Germany
 	clubNight, arenaNight, premiere := on(time.March, time.Friday, 21, 0), on(time.May, time.Saturday, 20, 0), on(time.April, time.Saturday, 19, 30)
 
 	return []NewEvent{{
@@ -46,12 +47,14 @@ func Demo(now time.Time) ([]NewEvent, error) {
 		StartsAt:    clubNight, DoorsAt: doors(clubNight, time.Hour),
 		Venue:   Venue{Name: "Kupferwerk", Address: "Hafenstraße 88", City: "Köln", Country: "DE"},
 		Artists: []string{"Kapitel Neun", "Ida Lohmar"},
-		Areas:   []StandingArea{{Name: "Club floor", Capacity: 600, Amount: 2800, Type: "standing"}},
+		Areas:   []StandingArea{{Name: "Club floor", Capacity: 600, Amount: 2800, Type: "standing", Entrance: "Courtyard"}},
+		Terms:   Terms{FeePerOrder: 150, Tax: vat},
 		Room:    DefaultRoom(),
 	}, {
 		Name: "Der gläserne Garten", Type: "theatre", Currency: "EUR", MaxPerBuyer: 6, Timezone: "Europe/Berlin",
 		Description: "A house, four generations, one winter. First night of the new production, with live music.",
 		StartsAt:    premiere, DoorsAt: doors(premiere, 45*time.Minute),
+		Terms:   Terms{Tax: vat, Cancel: &CancelPolicy{UntilHours: 72, KeepsFees: true}},
 		Venue:   Venue{Name: "Theater am Lindenufer", Address: "Uferpromenade 2", City: "Leipzig", Country: "DE"},
 		Artists: []string{"Lindenufer Ensemble", "Quartett Halbmond"},
 		Plan:    theatre,
@@ -69,6 +72,7 @@ func Demo(now time.Time) ([]NewEvent, error) {
 		Name: "Mira Voss – Lanterns Tour", Type: "concert", Currency: "EUR", MaxPerBuyer: 6, Timezone: "Europe/Berlin",
 		Description: "The Lanterns Tour comes to the Elbe for one night, with the full band and guests.",
 		StartsAt:    arenaNight, DoorsAt: doors(arenaNight, 2*time.Hour),
+		Terms:   Terms{FeePerTicket: 350, FeePerOrder: 200, Tax: vat, Cancel: &CancelPolicy{UntilHours: 14 * 24, KeepsFees: true}},
 		Venue:   Venue{Name: "Elbkai Arena", Address: "Am Grasbrookkai 10", City: "Hamburg", Country: "DE"},
 		Artists: []string{"Mira Voss", "The Paper Boats"},
 		Plan:    arena,
@@ -82,8 +86,8 @@ func Demo(now time.Time) ([]NewEvent, error) {
 			{Category: "Companion", Type: CompanionType, Amount: 4900, Color: "#a1887f"},
 		},
 		Areas: []StandingArea{
-			{Name: "Front of stage", Capacity: 600, Amount: 12900, Type: "front_row", Color: "#c2185b"},
-			{Name: "Floor", Capacity: 2400, Amount: 8900, Type: "standing", Color: "#8d6e63"},
+			{Name: "Front of stage", Capacity: 600, Amount: 12900, Type: "front_row", Color: "#c2185b", Entrance: "Gate West"},
+			{Name: "Floor", Capacity: 2400, Amount: 8900, Type: "standing", Color: "#8d6e63", Entrance: "Gate West"},
 		},
 		Room: DefaultRoom(),
 	}}, nil
@@ -150,7 +154,7 @@ func demoTheatre() []byte {
 	)
 	// arc places a row of seats symmetrically around straight ahead, leaving out
 	// the aisles (in radians).
-	arc := func(row *genRow, radius, half float64, aisles []float64, category func(i, n int) string) {
+	arc := func(row *genRow, radius, half float64, aisles []float64, hidden func(a float64) bool, category func(i, n int) string) {
 		step := pitch / radius
 		n := int(2 * half / step)
 		var seats []float64
@@ -167,13 +171,23 @@ func demoTheatre() []byte {
 		for i, a := range seats {
 			sin, cos := math.Sincos(a)
 			row.seat(category(i, len(seats)), radius*sin, centre+radius*cos)
+			var special Attributes
+			if i == 0 || i == len(seats)-1 || (a-seats[i-1])*radius > 1.5*pitch || (seats[i+1]-a)*radius > 1.5*pitch {
+				special |= Aisle
+			}
+			if hidden(a) {
+				special |= RestrictedView
+			}
+			row.Seats[len(row.Seats)-1].mark(special)
 		}
 	}
 	aisles := []float64{-0.22, 0.22}
 
+	nothing := func(float64) bool { return false }
 	stalls := g.zone("Stalls", 0, 0)
+	stalls.Entrance = "Door A, ground floor"
 	for i := range 26 {
-		arc(stalls.row(rowName(i)), 680+float64(i)*depth, 0.54, aisles, func(seat, n int) string {
+		arc(stalls.row(rowName(i)), 680+float64(i)*depth, 0.54, aisles, nothing, func(seat, n int) string {
 			switch {
 			case i == 0:
 				return "Front row"
@@ -185,8 +199,9 @@ func demoTheatre() []byte {
 		})
 	}
 	balcony := g.zone("Balcony", 0, 0)
+	balcony.Entrance = "Door C, first floor"
 	for i := range 12 {
-		arc(balcony.row(rowName(i)), 1600+float64(i)*depth, 0.5, []float64{-0.26, 0, 0.26}, func(int, int) string {
+		arc(balcony.row(rowName(i)), 1600+float64(i)*depth, 0.5, []float64{-0.26, 0, 0.26}, func(a float64) bool { return i >= 10 && math.Abs(a) > 0.42 }, func(int, int) string {
 			if i >= 6 {
 				return "Upper balcony"
 			}
@@ -197,10 +212,14 @@ func demoTheatre() []byte {
 		sign := float64(2*side - 1)
 		for i := range 6 {
 			box := g.zone("Box "+strconv.Itoa(side*6+i+1), sign*(560+float64(i)*62), 140+float64(i)*105)
+			box.Entrance = [...]string{"Door B, left stairs", "Door B, right stairs"}[side]
 			for r := range 2 {
 				row := box.row(strconv.Itoa(r + 1))
 				for s := range 4 {
 					row.seat("Box", sign*float64(r)*28, float64(s)*22)
+					if i == 0 && r == 1 { // the stage ends before them
+						row.Seats[s].mark(RestrictedView)
+					}
 				}
 			}
 		}
@@ -220,6 +239,9 @@ func demoArena() []byte {
 	g.block("Front of stage", "#eceff1", "#37474f", -425, -330, 270, 660)
 	g.block("Floor", "#eceff1", "#37474f", 150, -330, 840, 660)
 
+	gate := func(section, sections int) string {
+		return [...]string{"Gate North", "Gate East", "Gate South"}[3*section/sections]
+	}
 	ring := func(first, sections, rows int, a, b, open float64, category func(section, row, seat, n int) string) {
 		const depth, pitch = 30.0, 24.0
 		const gangway = 40.0 // between sections
@@ -227,6 +249,7 @@ func demoArena() []byte {
 		for s := range sections {
 			from := math.Pi + open + float64(s)*span
 			zone := g.zone(strconv.Itoa(first+s), 0, 0)
+			zone.Entrance = gate(s, sections)
 			for r := range rows {
 				ra, rb := a+float64(r)*depth, b+float64(r)*depth
 				angles := alongEllipse(ra, rb, from, from+span, pitch, gangway)
@@ -234,6 +257,9 @@ func demoArena() []byte {
 				for i, t := range angles {
 					sin, cos := math.Sincos(t)
 					row.seat(category(s, r, i, len(angles)), ra*cos, rb*sin)
+					if i == 0 || i == len(angles)-1 {
+						row.Seats[i].mark(Aisle)
+					}
 				}
 			}
 		}

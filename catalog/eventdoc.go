@@ -11,18 +11,29 @@ import (
 // ParseEvent reads an event document:
 //
 //	{
+//	  "id": "…",                                               // only of an event that exists
 //	  "name": "…", "type": "concert", "description": "…", "status": "on_sale",
 //	  "starts_at": "2027-03-01T19:00:00Z", "doors_at": "…",    // without an offset: in timezone
 //	  "timezone": "Europe/Berlin",
+//	  "repeat": "FREQ=WEEKLY;BYDAY=FR,SA;COUNT=10",            // RFC 5545; makes a series, starts_at is its first date
+//	  "except": ["2027-03-05"],                                // days, or times, of that which are no dates
+//	  "dates": ["2027-03-01T19:30", {"starts_at": "…",         // instead of starts_at and repeat
+//	      "doors_at": "…", "status": "…", "id": "…", "room": {"opens_at": "…", "lobby_opens_at": "…", "closes_at": "…"}}],
 //	  "venue": {"name": "…", "address": "…", "city": "…", "country": "DE"},
+//	  "images": [{"url": "https://…", "alt": "…", "width": 1600, "height": 900}],
 //	  "artists": ["…"], "currency": "EUR", "max_per_buyer": 6,
 //	  "single_seats": "avoid",                                 // or allow, refuse
+//	  "rotating_codes": false,                                 // whether the door takes only codes that change
+//	  "fees": {"per_ticket": 150, "per_order": 200},
+//	  "tax": {"name": "VAT", "percent": "8.875", "included": true},
+//	  "cancellation": {"until_hours": 48, "keep_fees": true},
 //	  "plan": {…} | "name or id of an imported plan",          // pretix seating-plan JSON
 //	  "generate": {"kind": "rows", "sections": [               // instead of a plan
 //	      {"name": "Stalls", "rows": 20, "seats_per_row": 30, "category": "Stalls"}]},
 //	  "prices": {"Category I": {"amount": 8500, "name": "…", "type": "vip", "color": "#c2185b"}},
 //	  "areas": [{"name": "Floor", "capacity": 600, "price": 4900, "type": "standing", "color": "#…",
-//	             "position": {"x": 0, "y": 0, "width": 600, "height": 400}}],
+//	             "position": {"x": 0, "y": 0, "width": 600, "height": 400}, "entrance": "…"}],
+//	  "sections": {"Stalls": {"entrance": "Door B"}},          // wins over the plan and the areas
 //	  "room": {"state": "open", "opens_at": null, "lobby_opens_at": null, "closes_at": null, "message": "…",
 //	           "rate_per_minute": 600, "burst": 100, "max_shoppers": 500, "lease_s": 600, "claim_window_s": 60}
 //	}
@@ -31,7 +42,7 @@ import (
 // are problems. All problems are reported at once, in the member "problems" of a
 // fault.Invalid, each with its place.
 func ParseEvent(doc []byte) (NewEvent, []Notice, error) {
-	return Defaults{DefaultRoom(), DefaultMaxPerBuyer}.ParseEvent(doc)
+	return Defaults{Room: DefaultRoom(), MaxPerBuyer: DefaultMaxPerBuyer}.ParseEvent(doc)
 }
 
 // ParseEvent is ParseEvent with the site's own defaults.
@@ -55,9 +66,17 @@ func (r *review) strange(m *node) { r.problemf(m, "the key %q is not known", cli
 
 func (r *review) event(root *node) NewEvent {
 	var e NewEvent
-	if !r.object(root, r.strange, "name", "type", "description", "status", "starts_at", "doors_at", "timezone", "venue",
-		"artists", "currency", "max_per_buyer", "single_seats", "plan", "generate", "prices", "areas", "room") {
+	if !r.object(root, r.strange, "id", "name", "type", "description", "status", "starts_at", "doors_at", "timezone", "venue",
+		"artists", "currency", "max_per_buyer", "single_seats", "rotating_codes", "fees", "tax", "cancellation", "plan", "generate", "prices",
+		"areas", "sections", "images", "room", "dates", "repeat", "except") {
 		return e
+	}
+	e.said = make(map[string]bool)
+	for _, m := range root.items {
+		e.said[m.key] = true
+	}
+	if e.ID = r.text(root, "id"); e.ID != "" && !IsID(e.ID) {
+		r.problemf(root.get("id"), "is not the id of an event")
 	}
 	e.Name, e.Type, e.Status = r.text(root, "name"), r.text(root, "type"), r.text(root, "status")
 	if m := root.given("description"); m != nil {
@@ -68,7 +87,9 @@ func (r *review) event(root *node) NewEvent {
 		e.StartsAt = *t
 	}
 	e.DoorsAt = r.time(root, "doors_at", e.Timezone)
+	r.dates(root, &e)
 	if v := root.given("venue"); v != nil && r.object(v, r.strange, "name", "address", "city", "country") {
+		e.say("venue.", v)
 		e.Venue = Venue{Name: r.text(v, "name"), Address: r.text(v, "address"), City: r.text(v, "city"), Country: r.text(v, "country")}
 	}
 	for _, a := range r.array(root, "artists") {
@@ -77,13 +98,27 @@ func (r *review) event(root *node) NewEvent {
 	e.Currency = r.text(root, "currency")
 	e.MaxPerBuyer = int(r.integer(root, "max_per_buyer", int64(r.defaults.MaxPerBuyer), 1, mostPerBuyer))
 	e.SingleSeats = SingleSeats(r.text(root, "single_seats"))
+	e.RotatingCodes = r.yes(root, "rotating_codes")
+	e.Terms = r.terms(root, e.Venue.Country)
 	r.seats(root, &e)
 	r.prices(root, &e)
 	r.standingAreas(root, &e)
+	r.sectionNotes(root, &e)
+	e.Images = r.images(root)
 	if m := root.given("room"); m != nil {
+		e.say("room.", m)
 		e.Room = r.room(m, e.Timezone)
 	}
 	return e
+}
+
+// say remembers which members of a part the document gives.
+func (e *NewEvent) say(prefix string, part *node) {
+	for _, m := range part.items {
+		if m.kind != isNull {
+			e.said[prefix+m.key] = true
+		}
+	}
 }
 
 func (r *review) seats(root *node, e *NewEvent) {
@@ -113,6 +148,7 @@ func (r *review) prices(root *node, e *NewEvent) {
 		if !r.object(p, r.strange, "amount", "name", "type", "color") {
 			continue
 		}
+		e.say("prices."+p.key+".", p)
 		if p.given("amount") == nil {
 			r.problemf(p, "the amount is missing")
 		}
@@ -125,10 +161,11 @@ func (r *review) prices(root *node, e *NewEvent) {
 
 func (r *review) standingAreas(root *node, e *NewEvent) {
 	for _, m := range r.array(root, "areas") {
-		if !r.object(m, r.strange, "name", "capacity", "price", "type", "color", "position") {
+		if !r.object(m, r.strange, "name", "capacity", "price", "type", "color", "position", "entrance") {
 			continue
 		}
 		a := StandingArea{Name: r.text(m, "name"), Type: r.text(m, "type"), Color: r.text(m, "color")}
+		e.say("areas."+a.Name+".", m)
 		for _, key := range [...]string{"capacity", "price"} {
 			if m.given(key) == nil {
 				r.problemf(m, "the %s is missing", key)
@@ -139,6 +176,7 @@ func (r *review) standingAreas(root *node, e *NewEvent) {
 		if p := m.given("position"); p != nil && r.object(p, r.strange, "x", "y", "width", "height") {
 			a.Position = &Position{r.float(p, "x"), r.float(p, "y"), r.float(p, "width"), r.float(p, "height")}
 		}
+		a.Entrance = r.entrance(m)
 		e.Areas = append(e.Areas, a)
 	}
 }
@@ -180,6 +218,10 @@ func (r *review) time(n *node, key, zone string) *time.Time {
 	if m == nil {
 		return nil
 	}
+	return r.timeOf(m, zone)
+}
+
+func (r *review) timeOf(m *node, zone string) *time.Time {
 	if m.kind != isString {
 		r.problemf(m, "a time such as 2027-03-01T19:00:00Z is expected, not %s", m.kind)
 		return nil
@@ -200,7 +242,7 @@ func (r *review) time(n *node, key, zone string) *time.Time {
 		if err != nil {
 			return nil // the zone itself is reported
 		}
-		t = time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), 0, place)
+		t = atTheClock(t, place)
 		return &t
 	}
 	r.problemf(m, "is not a time such as 2027-03-01T19:00:00Z")
@@ -291,6 +333,7 @@ type genZone struct {
 	Position genPoint   `json:"position"`
 	Rows     []*genRow  `json:"rows"`
 	Areas    []*genArea `json:"areas,omitempty"`
+	Entrance string     `json:"entrance,omitempty"`
 
 	plan *generator
 }
@@ -309,6 +352,8 @@ type genSeat struct {
 	GUID     string   `json:"seat_guid"`
 	Position genPoint `json:"position"`
 	Category string   `json:"category"`
+
+	Attributes *Attributes `json:"attributes,omitempty"`
 }
 
 type genArea struct {
@@ -326,6 +371,13 @@ type genWords struct {
 	Text     string   `json:"text"`
 	Color    string   `json:"color"`
 	Position genPoint `json:"position"`
+}
+
+// mark says what is special about the seat.
+func (s *genSeat) mark(a Attributes) {
+	if a != 0 {
+		s.Attributes = &a
+	}
 }
 
 func newGenerator(name string) *generator {

@@ -19,6 +19,9 @@ func Compose(e NewEvent, ids func() string) (*Layout, []byte, error) {
 	e = e.WithDefaults()
 	var r review
 	e.check(&r)
+	if e.ID != "" {
+		r.problemAtf("$.id", "a new event is given its id; without this line it is created")
+	}
 	if e.Plan == nil && e.PlanRef != "" {
 		r.problemAtf("$.plan", "the plan %q was not looked up", clip(e.PlanRef))
 	}
@@ -27,9 +30,12 @@ func Compose(e NewEvent, ids func() string) (*Layout, []byte, error) {
 	}
 	h := house{event: &e, placed: make(map[*Area]bool), layout: &Layout{
 		Event: ids(), EventName: e.Name, Status: e.Status, Currency: e.Currency, MaxPerBuyer: e.MaxPerBuyer, SingleSeats: e.SingleSeats,
+		Terms: e.Terms,
 	}}
 	h.tiers(ids)
 	h.sections(ids)
+	h.doors()
+	h.layout.Offer = h.offer()
 	for i := range h.layout.Seats {
 		h.layout.Seats[i].ID = ids()
 		h.layout.Tiers[h.layout.Seats[i].Tier].Total++
@@ -200,8 +206,10 @@ func (h *house) seated(z *Zone, id string) {
 			l.Runs[len(l.Runs)-1].Count++
 			l.Seats = append(l.Seats, Seat{
 				Section: index, Tier: tier, Row: row.Name, Name: s.Number, Type: l.Tiers[tier].Type,
+				Attributes: s.Attributes,
 			})
 			line.add(s, tier)
+			line.Attributes.add(i, s.Attributes)
 			sumX, sumY = sumX+s.X, sumY+s.Y
 		}
 		drawn.Rows = append(drawn.Rows, line)
@@ -211,6 +219,15 @@ func (h *house) seated(z *Zone, id string) {
 	drawn.Count = section.Count
 	drawn.Label = point{sumX / float64(section.Count), sumY / float64(section.Count)}
 	h.drawn = append(h.drawn, drawn)
+}
+
+// doors gives the sections their entrances.
+func (h *house) doors() {
+	entrances := h.event.entrances()
+	for i := range h.layout.Sections {
+		name := h.layout.Sections[i].Name
+		h.layout.Sections[i].Entrance, h.drawn[i].Entrance = entrances[name], entrances[name]
+	}
 }
 
 func (h *house) standing(area int, id string) {

@@ -28,7 +28,7 @@ func minimalEvent() NewEvent {
 }
 
 // checkLayout holds a layout against what everything else relies on.
-func checkLayout(t testing.TB, l *Layout) {
+func checkLayout(t rapid.TB, l *Layout) {
 	t.Helper()
 	next := 0
 	for i, s := range l.Sections {
@@ -122,7 +122,7 @@ type decodedView struct {
 }
 
 // checkView holds the drawn plan against the layout it belongs to.
-func checkView(t testing.TB, l *Layout, doc []byte) {
+func checkView(t rapid.TB, l *Layout, doc []byte) {
 	t.Helper()
 	var v decodedView
 	if err := json.Unmarshal(doc, &v); err != nil {
@@ -203,6 +203,9 @@ func TestDemoIsSound(t *testing.T) {
 		}
 		if n := kinds[AccessibleType]; n != kinds[CompanionType] || (n == 0) != (e.Plan == nil) {
 			t.Errorf("%s has %d accessible seats, and %d for companions", e.Name, n, kinds[CompanionType])
+		}
+		if !l.Terms.Same(e.Terms) || l.Terms.Tax.Rate == 0 {
+			t.Errorf("%s is sold on %+v", e.Name, l.Terms)
 		}
 		_, again, err := Compose(e, counter())
 		if err != nil || string(again) != string(view) {

@@ -17,6 +17,7 @@ import (
 // what they cost. ParseEvent reads one from a document; Compose lays out its
 // tickets.
 type NewEvent struct {
+	ID          string // of an event that exists already; "" for a new one
 	Name        string
 	Type        string // concert, theatre, sport … lower case
 	Description string
@@ -26,38 +27,54 @@ type NewEvent struct {
 	Timezone    string // of the venue, an IANA name; "" is UTC
 	Venue       Venue  // without id: name and city identify it
 	Artists     []string
+	Images      []Image
 	Currency    string      // ISO 4217
 	MaxPerBuyer int         // 0 is DefaultMaxPerBuyer
 	SingleSeats SingleSeats // "" is AvoidSingles
+	// RotatingCodes is whether the door takes only tickets whose codes change.
+	RotatingCodes bool
+	Terms         Terms
 
 	Plan    *Plan  // the seats; nil with PlanRef or for general admission only
 	PlanRef string // id or name of an imported plan, to be looked up
 	Prices  []Price
 	Areas   []StandingArea
-	Room    RoomSettings // zero fields take DefaultRoom's
+	// Sections are named by the plan and the areas.
+	Sections []SectionNote
+	Room     RoomSettings // zero fields take DefaultRoom's
+
+	Dates *Dates // of several events that are alike; nil for one
+
+	said map[string]bool // what the document named; the rest are defaults
 }
 
 // Price is what the seats of one category cost.
 type Price struct {
-	Category string
-	Name     string // "" is the category's
-	Type     string // of the tickets; "" is standard
-	Color    string // "" is the category's, or one from the palette
-	Amount   int64  // minor units of the event's currency
+	Category string `json:"category"`
+	Name     string `json:"name"`            // "" is the category's
+	Type     string `json:"type"`            // of the tickets; "" is standard
+	Color    string `json:"color,omitempty"` // "" is the category's, or one from the palette
+	Amount   int64  `json:"amount"`          // minor units of the event's currency
 }
 
 // StandingArea is a general-admission section.
 type StandingArea struct {
-	Name     string
-	Capacity int
-	Amount   int64     // minor units of the event's currency
-	Type     string    // "" is standing
-	Color    string    // "" is one from the palette
-	Position *Position // where it is drawn; nil: chosen
+	Name     string    `json:"name"`
+	Capacity int       `json:"capacity"`
+	Amount   int64     `json:"amount"`             // minor units of the event's currency
+	Type     string    `json:"type"`               // "" is standing
+	Color    string    `json:"color,omitempty"`    // "" is one from the palette
+	Position *Position `json:"position,omitempty"` // where it is drawn; nil: chosen
+	Entrance string    `json:"entrance,omitempty"` // through which door; "" is any
 }
 
 // Position is a rectangle in plan pixels.
-type Position struct{ X, Y, Width, Height float64 }
+type Position struct {
+	X      float64 `json:"x"`
+	Y      float64 `json:"y"`
+	Width  float64 `json:"width"`
+	Height float64 `json:"height"`
+}
 
 // DefaultMaxPerBuyer is how many tickets of an event one buyer may have when
 // nothing is said.
@@ -85,10 +102,14 @@ type RoomSettings struct {
 }
 
 // Defaults are what an event document may leave to the site: how its room
-// starts, and how many tickets one buyer may have.
+// starts, how many tickets one buyer may have, and the tax by the country of its
+// venue.
 type Defaults struct {
 	Room        RoomSettings
 	MaxPerBuyer int
+	Taxes       map[string]Tax
+	// ImageOrigins are where the pictures on pages may come from.
+	ImageOrigins []string
 }
 
 // DefaultRoom is an open room with a gentle throttle.
@@ -241,12 +262,17 @@ func (e *NewEvent) check(r *review) {
 	}
 	if !currencyPattern.MatchString(e.Currency) {
 		r.problemAtf("$.currency", "must be three capital letters (ISO 4217)")
+	} else if _, known := CurrencyDecimals(e.Currency); !known {
+		r.problemAtf("$.currency", "%s is not a currency in use (ISO 4217)", e.Currency)
 	}
 	if e.MaxPerBuyer < 1 || e.MaxPerBuyer > mostPerBuyer {
 		r.problemAtf("$.max_per_buyer", "must be from 1 to %d", mostPerBuyer)
 	}
 	checkSingles(r, e.SingleSeats)
+	e.Terms.check(r)
+	checkImages(r, e.Images)
 	e.checkInventory(r)
+	e.checkSections(r)
 	e.Room.check(r)
 }
 

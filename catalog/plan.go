@@ -44,6 +44,8 @@ type Zone struct {
 	Name  string
 	Rows  []PlanRow
 	Areas []Area
+
+	Entrance string // through which door; "" is any
 }
 
 // PlanRow is a row of seats in the order of the file.
@@ -57,6 +59,8 @@ type PlanSeat struct {
 	Number   string
 	Category string
 	X, Y     float64
+
+	Attributes Attributes
 
 	at *node // where it stands in the file, for messages
 }
@@ -185,7 +189,7 @@ func (p *planReader) position(n *node, key string, x, y float64) (float64, float
 }
 
 func (p *planReader) zone(n *node, index int) {
-	if !p.object(n, p.unknownKey, "name", "zone_id", "uuid", "position", "rows", "areas", "displayed") {
+	if !p.object(n, p.unknownKey, "name", "zone_id", "uuid", "position", "rows", "areas", "displayed", "entrance") {
 		return
 	}
 	z := Zone{Name: p.text(n, "name")}
@@ -196,6 +200,8 @@ func (p *planReader) zone(n *node, index int) {
 		z.Name = "Zone " + strconv.Itoa(index+1)
 		p.noticef(n, "the zone has no name")
 	}
+	z.Entrance = p.entrance(n)
+	p.entranceOnce(n, &z)
 	x, y, ok := p.position(n, "position", 0, 0)
 	if !ok {
 		p.noticef(n, "the zone has no position and is put at the origin")
@@ -238,10 +244,10 @@ func (p *planReader) row(z *Zone, n *node, x, y float64) {
 const missingSpacing = 25
 
 func (p *planReader) seat(z *Zone, row *PlanRow, n *node, index int, x, y float64) {
-	if !p.object(n, p.unknownKey, "seat_guid", "seat_number", "uuid", "start_direction", "radius", "position", "category") {
+	if !p.object(n, p.unknownKey, "seat_guid", "seat_number", "uuid", "start_direction", "radius", "position", "category", "attributes") {
 		return
 	}
-	s := PlanSeat{Number: p.text(n, "seat_number"), Category: p.text(n, "category"), at: n}
+	s := PlanSeat{Number: p.text(n, "seat_number"), Category: p.text(n, "category"), Attributes: p.attributes(n), at: n}
 	var ok bool
 	if s.X, s.Y, ok = p.position(n, "position", x, y); !ok {
 		s.X += float64(index) * missingSpacing

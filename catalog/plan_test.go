@@ -17,7 +17,7 @@ import (
 )
 
 // problemsOf are the problems an error carries, as "path: message".
-func problemsOf(t testing.TB, err error) []string {
+func problemsOf(t rapid.TB, err error) []string {
 	t.Helper()
 	f, ok := errors.AsType[*fault.Error](err)
 	if !ok || f.Code != fault.Invalid {

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"onsale/internal/fault"
@@ -21,16 +22,19 @@ const (
 
 // Query selects events. Empty fields select everything. Name, Artist and City
 // match any part, whatever the case; Type matches exactly. From is inclusive, To
-// exclusive.
+// exclusive. Text is looked for by words, see ParseText.
 type Query struct {
 	Name, Artist, Type, City string
+	Text                     string
 	From, To                 time.Time
+	Sort                     Sort   // "" is ByRelevance for a Text, else ByStart
+	Series                   string `json:",omitempty"` // id; cursors of before it was there stay good
 	Drafts                   bool   // also those that are not public yet
 	Limit                    int    // 0 is DefaultEvents; at most MostEvents
 	Cursor                   string // Page.Next of the page before; "" starts
 }
 
-// Page is a page of events in order of their start. Next is "" on the last.
+// Page is a page of events in the order of the query. Next is "" on the last.
 type Page struct {
 	Events []Event
 	Next   string
@@ -43,8 +47,10 @@ type TicketQuery struct {
 	Section string
 	Tier    string
 	Status  string // available, reserved, purchased or ""
-	Limit   int    // 0 is DefaultTickets; at most MostTickets
-	Cursor  string
+	// Attribute is one that the seats have; "" is any.
+	Attribute string
+	Limit     int // 0 is DefaultTickets; at most MostTickets
+	Cursor    string
 }
 
 // TicketPage is a page of tickets. Next is "" on the last.
@@ -62,33 +68,14 @@ type EventPatch struct {
 	DoorsAt     *time.Time   `json:"doors_at,omitempty"`
 	MaxPerBuyer *int         `json:"max_per_buyer,omitempty"`
 	SingleSeats *SingleSeats `json:"single_seats,omitempty"`
-}
+	// RotatingCodes is whether the door takes only tickets whose codes change.
+	RotatingCodes *bool `json:"rotating_codes,omitempty"`
+	// Images replace all that there are.
+	Images *[]Image `json:"images,omitempty"`
 
-// EventCursor marks a place in the order of events: after the event with this
-// start and id. It is opaque to clients.
-type EventCursor struct {
-	StartsAt time.Time // to the microsecond, as Postgres has it
-	ID       string
-}
-
-// Token encodes the cursor.
-func (c EventCursor) Token() string {
-	return base64.RawURLEncoding.EncodeToString([]byte("e1." + strconv.FormatInt(c.StartsAt.UnixMicro(), 36) + "." + c.ID))
-}
-
-// ParseEventCursor decodes a Token. Anything else is fault.Invalid.
-func ParseEventCursor(token string) (EventCursor, error) {
-	if len(token) <= 128 {
-		if raw, err := base64.RawURLEncoding.DecodeString(token); err == nil {
-			parts := strings.Split(string(raw), ".")
-			if len(parts) == 3 && parts[0] == "e1" && IsID(parts[2]) {
-				if t, err := strconv.ParseInt(parts[1], 36, 64); err == nil && t > -1<<58 && t < 1<<58 {
-					return EventCursor{time.UnixMicro(t).UTC(), parts[2]}, nil
-				}
-			}
-		}
-	}
-	return EventCursor{}, badCursor()
+	Fees   *FeesPatch          `json:"fees,omitempty"`
+	Tax    Change[TaxPatch]    `json:"tax,omitzero"`
+	Cancel Change[CancelPatch] `json:"cancellation,omitzero"`
 }
 
 // TicketCursor is the ordinal of the last ticket of a page as a token.
@@ -133,15 +120,18 @@ func IsID(s string) bool {
 	return true
 }
 
-// Check bounds the query and fills in the limit. What it returns is
-// fault.Invalid and names the parameter.
+// Check bounds the query and fills in the order and the limit. What it returns
+// is fault.Invalid and names the parameter.
 func (q *Query) Check() error {
 	for _, p := range [...]struct{ name, value string }{
-		{"name", q.Name}, {"artist", q.Artist}, {"type", q.Type}, {"city", q.City},
+		{"name", q.Name}, {"artist", q.Artist}, {"type", q.Type}, {"city", q.City}, {"q", q.Text},
 	} {
-		if utf8.RuneCountInString(p.value) > mostText || !storable(p.value) {
+		if utf8.RuneCountInString(p.value) > mostText || !utf8.ValidString(p.value) || strings.ContainsFunc(p.value, unicode.IsControl) {
 			return fault.New(fault.Invalid, "%s must be plain text of at most %d characters", p.name, mostText)
 		}
+	}
+	if q.Series != "" && !IsID(q.Series) {
+		return fault.New(fault.Invalid, "series must be the id of a series")
 	}
 	for _, p := range [...]struct {
 		name  string
@@ -153,6 +143,21 @@ func (q *Query) Check() error {
 	}
 	if !q.From.IsZero() && !q.To.IsZero() && q.To.Before(q.From) {
 		return fault.New(fault.Invalid, "to is before from")
+	}
+	if q.Text != "" {
+		if _, err := ParseText(q.Text); err != nil {
+			return err
+		}
+	}
+	switch {
+	case q.Sort == "" && q.Text != "":
+		q.Sort = ByRelevance
+	case q.Sort == "":
+		q.Sort = ByStart
+	case q.Sort == ByRelevance && q.Text == "":
+		return fault.New(fault.Invalid, "sort can be %s only with q", ByRelevance)
+	case q.Sort != ByStart && q.Sort != ByName && q.Sort != ByRelevance:
+		return fault.New(fault.Invalid, "sort must be %s, %s or %s", ByStart, ByName, ByRelevance)
 	}
 	if q.Limit == 0 {
 		q.Limit = DefaultEvents
@@ -169,6 +174,9 @@ func (q *TicketQuery) Check() error {
 		if utf8.RuneCountInString(p.value) > mostText || !storable(p.value) {
 			return fault.New(fault.Invalid, "%s must be plain text of at most %d characters", p.name, mostText)
 		}
+	}
+	if err := checkAttribute(q.Attribute); err != nil {
+		return err
 	}
 	switch q.Status {
 	case "", "available", "reserved", "purchased":
@@ -213,6 +221,10 @@ func (p EventPatch) Check() error {
 	if p.SingleSeats != nil {
 		checkSingles(&r, *p.SingleSeats)
 	}
+	if p.Images != nil {
+		checkImages(&r, *p.Images)
+	}
+	p.checkTerms(&r)
 	return r.err("the change")
 }
 

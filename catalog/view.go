@@ -14,7 +14,8 @@ import (
 
 type planView struct {
 	Event    string        `json:"event"`
-	Version  string        `json:"version"` // changes whenever anything else does
+	Version  string        `json:"version"`            // changes whenever anything else does
+	Revision int           `json:"revision,omitempty"` // of the event
 	Width    pixel         `json:"width"`
 	Height   pixel         `json:"height"`
 	Unit     string        `json:"unit"`
@@ -32,24 +33,26 @@ type viewTier struct {
 }
 
 type viewSection struct {
-	ID    string     `json:"id"`
-	Name  string     `json:"name"`
-	Kind  string     `json:"kind"`           // seated, ga
-	Tier  *int       `json:"tier,omitempty"` // ga: index into the tiers
-	First int        `json:"first"`          // ordinal
-	Count int        `json:"count"`
-	Label point      `json:"label"`
-	Area  *rectangle `json:"area,omitempty"` // ga
-	Rows  []viewRow  `json:"rows,omitempty"` // seated
+	ID       string     `json:"id"`
+	Name     string     `json:"name"`
+	Kind     string     `json:"kind"` // seated, ga
+	Entrance string     `json:"entrance,omitempty"`
+	Tier     *int       `json:"tier,omitempty"` // ga: index into the tiers
+	First    int        `json:"first"`          // ordinal
+	Count    int        `json:"count"`
+	Label    point      `json:"label"`
+	Area     *rectangle `json:"area,omitempty"` // ga
+	Rows     []viewRow  `json:"rows,omitempty"` // seated
 }
 
 type viewRow struct {
-	Name  string   `json:"name"`
-	First int      `json:"first"` // ordinal of the first seat
-	X     []pixel  `json:"x"`
-	Y     []pixel  `json:"y"`
-	Seats []string `json:"seats"`
-	Tiers []int    `json:"tiers"` // tier, how many seats, tier, how many …
+	Name       string   `json:"name"`
+	First      int      `json:"first"` // ordinal of the first seat
+	X          []pixel  `json:"x"`
+	Y          []pixel  `json:"y"`
+	Seats      []string `json:"seats"`
+	Tiers      []int    `json:"tiers"` // tier, how many seats, tier, how many …
+	Attributes markRuns `json:"attributes,omitempty"`
 }
 
 func (r *viewRow) add(s PlanSeat, tier int) {

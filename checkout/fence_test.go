@@ -58,7 +58,7 @@ func staleClaim(t *testing.T, fenced bool) (h *house, o checkout.Order, err erro
 		if got, err := h.holds.Get(ctx, h.event, quick, newer.ID); err != nil || got.Fence <= old.Fence {
 			t.Errorf("the newer hold has fence %d, the older %d; %v", got.Fence, old.Fence, err)
 		}
-		if _, err := h.Cancel(ctx, h.order(quick, newer).ID); err != nil {
+		if _, err := h.Cancel(ctx, nil, checkout.CancelRequest{Order: h.order(quick, newer).ID}); err != nil {
 			t.Error(err)
 		}
 		if state := query[string](h, `select status from tickets where event_id = $1 and ordinal = 1`, h.event); state != "available" {

@@ -408,7 +408,10 @@ func (w watchedOrders) answered(ctx context.Context, a *act, err error) {
 
 func (w watchedOrders) CreateOrder(ctx context.Context, k checkout.Key, n checkout.NewOrder) (checkout.Order, error) {
 	a := w.start(ctx, claim, n.Visitor, n.Hold)
-	a.asked, a.fence = n.Ordinals, n.Fence
+	for i := range n.Items {
+		a.asked = append(a.asked, n.Items[i].Ordinal)
+	}
+	a.fence = n.Fence
 	o, err := w.OrderStore.CreateOrder(ctx, k, n)
 	if err == nil {
 		a.order, a.got, a.isNew = o.ID, o.Ordinals(), o.ID == n.ID
@@ -434,9 +437,9 @@ func (w watchedOrders) BeginPayment(ctx context.Context, k checkout.Key, order, 
 	return o, p, answered, err
 }
 
-func (w watchedOrders) CommitSale(ctx context.Context, k *checkout.Key, payment string) (checkout.Order, error) {
+func (w watchedOrders) CommitSale(ctx context.Context, k *checkout.Key, payment string, begun *checkout.Order) (checkout.Order, error) {
 	a := w.start(ctx, sell, "", "")
-	o, err := w.OrderStore.CommitSale(ctx, k, payment)
+	o, err := w.OrderStore.CommitSale(ctx, k, payment, begun)
 	w.mu.Lock()
 	a.order = w.payments[payment]
 	a.got = w.ordered[a.order]
@@ -448,9 +451,9 @@ func (w watchedOrders) CommitSale(ctx context.Context, k *checkout.Key, payment 
 	return o, err
 }
 
-func (w watchedOrders) CancelOrder(ctx context.Context, id, why string) (checkout.Order, error) {
+func (w watchedOrders) CancelOrder(ctx context.Context, k *checkout.Key, id, why string) (checkout.Order, error) {
 	a := w.start(ctx, free, "", "")
-	o, err := w.OrderStore.CancelOrder(ctx, id, why)
+	o, err := w.OrderStore.CancelOrder(ctx, k, id, why)
 	w.mu.Lock()
 	a.order, a.got, a.named = id, w.ordered[id], o.Freed
 	w.mu.Unlock()
@@ -533,6 +536,7 @@ func record(t *testing.T, db *pgxpool.Pool, seed uint64, lossy bool, hooks ...fu
 		d.Holds, d.Orders = watchedHolds{d.Holds, c}, watchedOrders{d.Orders, c}
 		d.Step = c.stop
 	})
+	c.spoiled = len(hooks) > 0
 	var tabs []tab
 	for n := range 4 {
 		s := &shopper{name: fmt.Sprintf("v%d", n), visitor: c.admit(time.Minute)}
@@ -803,7 +807,7 @@ func (b tab) pay(ctx context.Context, s believes) {
 
 func (b tab) cancel(ctx context.Context, s believes) {
 	ctx = b.tape(ctx)
-	_, err := b.Cancel(ctx, s.order)
+	_, err := b.Cancel(ctx, nil, checkout.CancelRequest{Order: s.order})
 	b.told(ctx, err, free)
 	if err == nil {
 		b.learn(s.hold, b.forget)

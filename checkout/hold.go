@@ -20,7 +20,8 @@ type Hold struct {
 	ExtensionsLeft int              `json:"extensions_left"`
 	Pinned         bool             `json:"pinned"` // an order is being paid
 	Tickets        []catalog.Ticket `json:"tickets"`
-	Total          catalog.Money    `json:"total"`
+	Total          catalog.Money    `json:"total"` // what is to be paid without a promo code
+	Price          PriceView        `json:"price"`
 
 	Ordinals []int `json:"-"`
 }
@@ -90,6 +91,10 @@ type HoldStore interface {
 	// the end of the lease.
 	Unpin(ctx context.Context, event, visitor, hold string, ttl time.Duration) error
 	Release(ctx context.Context, event, visitor, hold string) error
+	// Guess adds to the wrong promo codes of a visitor that are counted since the
+	// first of them, for as long as age. It returns their number and when they are
+	// forgotten.
+	Guess(ctx context.Context, event, visitor string, add int, age time.Duration) (n int, left time.Duration, err error)
 	// OfVisitor lists the live holds of a visitor.
 	OfVisitor(ctx context.Context, event, visitor string) ([]HeldTickets, error)
 	// Settle carries a decision of the order store into the live inventory.
@@ -286,17 +291,16 @@ func (s *Service) describe(layout *catalog.Layout, held HeldTickets) Hold {
 		ID: held.ID, Event: layout.Event, ExpiresAt: held.Expires, Pinned: held.Pinned,
 		ExtensionsLeft: max(s.opts.MaxExtensions-held.Extensions, 0),
 		Tickets:        make([]catalog.Ticket, 0, len(held.Ordinals)),
-		Total:          catalog.Money{Currency: layout.Currency},
+		Price:          priceOf(layout, held.Ordinals, nil),
 		Ordinals:       held.Ordinals,
 	}
 	for _, o := range held.Ordinals {
 		if o < 0 || o >= len(layout.Seats) {
 			continue // a hold of a layout that no longer exists
 		}
-		t := layout.Ticket(o)
-		h.Tickets = append(h.Tickets, t)
-		h.Total.Amount += t.Price.Amount
+		h.Tickets = append(h.Tickets, layout.Ticket(o))
 	}
+	h.Total = h.Price.Total
 	return h
 }
 

@@ -28,10 +28,23 @@ const (
 	StepFulfilled  = "fulfilled"  // codes are issued
 )
 
-// Steps lists them for tests.
-var Steps = []string{
-	StepPinned, StepOrdered, StepBegun, StepAuthorised, StepCommitted, StepSettled, StepCaptured, StepFulfilled,
-}
+// The steps of what comes after a purchase, or instead of one, reported likewise.
+const (
+	StepCalledOff   = "called_off"   // the event is cancelled; none of its orders is
+	StepVoided      = "voided"       // the gateway gave the money free; nothing is recorded yet
+	StepTakenBack   = "taken_back"   // the refund is committed
+	StepRefunded    = "refunded"     // the gateway gave the money back; nothing is recorded yet
+	StepRefundEnded = "refund_ended" // the refund is over
+	StepExchanged   = "exchanged"    // other tickets are the buyer's; Redis does not know
+)
+
+// Steps and LaterSteps list them for tests.
+var (
+	Steps = []string{
+		StepPinned, StepOrdered, StepBegun, StepAuthorised, StepCommitted, StepSettled, StepCaptured, StepFulfilled,
+	}
+	LaterSteps = []string{StepCalledOff, StepVoided, StepTakenBack, StepRefunded, StepRefundEnded, StepExchanged}
+)
 
 const (
 	// pinFirst keeps a hold while its order is being written: short, so that a
@@ -53,18 +66,23 @@ const sideEffect = time.Second
 type OrderRequest struct {
 	Event, Visitor, Hold string
 	Buyer                Buyer
+	Promo                string // a code; "" for none
 }
 
 // CreateOrder claims the hold's tickets durably and starts the time to pay.
 // Repeating it with the same key, or for the same hold, returns the same order.
 func (s *Service) CreateOrder(ctx context.Context, k Key, r OrderRequest) (Order, error) {
-	if err := checkKey(k); err != nil {
+	if err := k.Check(); err != nil {
 		return Order{}, err
 	}
 	if err := r.Buyer.check(); err != nil {
 		return Order{}, err
 	}
 	layout, err := s.onSale(ctx, r.Event)
+	if err != nil {
+		return Order{}, err
+	}
+	promo, err := s.promoToOrder(ctx, r.Event, r.Visitor, r.Promo)
 	if err != nil {
 		return Order{}, err
 	}
@@ -82,9 +100,10 @@ func (s *Service) CreateOrder(ctx context.Context, k Key, r OrderRequest) (Order
 	if err != nil {
 		return Order{}, err
 	}
+	quote := NewQuote(layout, held.Ordinals, promo)
 	o, err := s.orders.CreateOrder(ctx, k, NewOrder{
-		ID: id, Event: r.Event, Visitor: r.Visitor, Hold: r.Hold, Ordinals: held.Ordinals, Fence: held.Fence, Currency: layout.Currency,
-		Buyer: r.Buyer, PayWithin: s.opts.PayWithin, MaxPerBuyer: layout.MaxPerBuyer, Gateway: s.gateway.Name(),
+		ID: id, Event: r.Event, Visitor: r.Visitor, Hold: r.Hold, Items: ItemsOf(layout, held.Ordinals, quote), Quote: quote,
+		Fence: held.Fence, Buyer: r.Buyer, PayWithin: s.opts.PayWithin, MaxPerBuyer: layout.MaxPerBuyer, Gateway: s.gateway.Name(),
 	})
 	if err != nil {
 		s.refused(ctx, r, layout, held, err)
@@ -96,6 +115,19 @@ func (s *Service) CreateOrder(ctx context.Context, k Key, r OrderRequest) (Order
 		s.keep(ctx, o, s.opts.PayWithin)
 	}
 	return o, nil
+}
+
+// ItemsOf lists tickets as the items of an order.
+func ItemsOf(layout *catalog.Layout, ordinals []int, q Quote) []Item {
+	items := make([]Item, len(ordinals))
+	for i, o := range ordinals {
+		t := layout.Ticket(o)
+		items[i] = Item{
+			Ticket: t.ID, Section: t.Section, Row: t.Row, Seat: t.Seat, Tier: t.Tier, Price: t.Price, Ordinal: o, Cost: q.Items[i],
+			Attributes: t.Attributes, Entrance: t.Entrance,
+		}
+	}
+	return items
 }
 
 // keep lets the hold of a committed order last as long as the order's claim: for
@@ -182,7 +214,7 @@ func (s *Service) CheckMethod(method string) error {
 // order that ended meanwhile, as when its event was cancelled.
 // GatewayUnavailable means that nothing was charged.
 func (s *Service) Pay(ctx context.Context, k Key, order, method string) (Order, error) {
-	if err := checkKey(k); err != nil {
+	if err := k.Check(); err != nil {
 		return Order{}, err
 	}
 	if err := s.CheckMethod(method); err != nil {
@@ -193,10 +225,12 @@ func (s *Service) Pay(ctx context.Context, k Key, order, method string) (Order, 
 		return o, err
 	}
 	s.step(StepBegun)
-	s.keep(ctx, o, PayGrace)
+	if time.Until(o.PayBy)+pinSlack < PayGrace { // it is kept long enough as it is, mostly
+		s.keep(ctx, o, PayGrace)
+	}
 
 	// From here on the attempt is the system's: a client that hangs up must
-	// not leave it half done, though the settle job would finish it anyway.
+	// not leave it half done, though the sweep would finish it anyway.
 	ctx = context.WithoutCancel(ctx)
 	result, err := s.authorise(ctx, o, p, method)
 	if err != nil {
@@ -223,19 +257,19 @@ func (s *Service) unclear(ctx context.Context, k Key, o Order, p Payment, cause 
 	case err == nil:
 		return s.conclude(ctx, &k, o, p, result)
 	case errors.Is(err, payment.ErrNotFound):
-		if err := s.neverArrived(ctx, p); err != nil {
+		failed, ended, err := s.neverArrived(ctx, &k, p, "the gateway could not be reached")
+		if err != nil && !ended {
 			break
 		}
-		o, err = s.orders.FailPayment(ctx, &k, p.ID, "the gateway could not be reached")
-		if err != nil {
-			break
+		if failed.Status != AwaitingPayment {
+			return failed, nil // somebody else has ended the attempt, and more happened since
 		}
 		s.metrics.payments.WithLabelValues("failed").Inc()
 		return Order{}, fault.Wrap(cause, fault.GatewayUnavailable,
 			"the payment gateway could not be reached; nothing was charged and your tickets are still yours until %s",
-			o.PayBy.Format(time.RFC3339)).After(2 * time.Second)
+			failed.PayBy.Format(time.RFC3339)).After(2 * time.Second)
 	}
-	// Still unknown: the settle job goes on asking; the page shows the state.
+	// Still unknown: the sweep goes on asking; the page shows the state.
 	s.metrics.payments.WithLabelValues("unknown").Inc()
 	return s.orders.Order(ctx, o.ID)
 }
@@ -246,12 +280,20 @@ func (s *Service) lookup(ctx context.Context, key string) (payment.Result, error
 	return s.gateway.Lookup(ctx, key)
 }
 
-// neverArrived makes sure that an attempt the gateway has not seen stays
-// without effect, even if it is still on its way.
-func (s *Service) neverArrived(ctx context.Context, p Payment) error {
-	ctx, cancel := context.WithTimeout(ctx, s.opts.GatewayTimeout)
-	defer cancel()
-	return s.gateway.Void(ctx, p.ID)
+// neverArrived ends an attempt that the gateway has not seen. It may be on its way
+// still. So nobody sells on it any more from the first, and only then it is voided: the
+// other way round it could arrive, be sold, and be voided after all. ended tells whether
+// that much is done; if the void fails the comparison with the gateway's books finds
+// what is left. k is nil when a job does it.
+func (s *Service) neverArrived(ctx context.Context, k *Key, p Payment, why string) (o Order, ended bool, err error) {
+	if o, err = s.orders.FailPayment(ctx, k, p.ID, why); err != nil {
+		return o, false, err
+	}
+	now, err := s.orders.Payment(ctx, p.ID)
+	if err != nil || now.Status != PaymentFailed { // somebody else knew more
+		return o, true, err
+	}
+	return o, true, s.atGateway(ctx, func(ctx context.Context) error { return s.gateway.Void(ctx, p.ID) })
 }
 
 // conclude records what the gateway said. k is nil when a job does it.
@@ -259,7 +301,11 @@ func (s *Service) conclude(ctx context.Context, k *Key, o Order, p Payment, r pa
 	s.metrics.payments.WithLabelValues(string(r.State)).Inc()
 	switch r.State {
 	case payment.Authorised, payment.Captured:
-		done, err := s.orders.CommitSale(ctx, k, p.ID)
+		begun := &o
+		if o.Status != PaymentUnknown { // it was given back to its buyer meanwhile
+			begun = nil
+		}
+		done, err := s.orders.CommitSale(ctx, k, p.ID, begun)
 		if err != nil {
 			if taken, ok := takenOf(err); ok {
 				s.freed(ctx, done, 0)
@@ -275,7 +321,7 @@ func (s *Service) conclude(ctx context.Context, k *Key, o Order, p Payment, r pa
 			}
 			return Order{}, err
 		}
-		if done.Status != Paid && done.Status != Fulfilled {
+		if !done.Status.Sold() {
 			s.freed(ctx, done, 0)
 			return done, nil // it ended before the gateway's answer was in
 		}
@@ -287,29 +333,26 @@ func (s *Service) conclude(ctx context.Context, k *Key, o Order, p Payment, r pa
 	case payment.Declined:
 		return s.orders.DeclinePayment(ctx, k, p.ID, r.Reason)
 	case payment.RequiresAction:
-		return s.orders.RequireAction(ctx, k, p.ID, r.ActionURL)
+		return s.orders.RequireAction(ctx, k, p.ID, r.Action())
 	case payment.Voided:
 		return s.orders.FailPayment(ctx, k, p.ID, "the payment was cancelled")
 	}
 	return Order{}, fmt.Errorf("checkout: the gateway reports state %q", r.State)
 }
 
-// Cancel gives an unpaid order up: its tickets are for sale again.
-func (s *Service) Cancel(ctx context.Context, order string) (Order, error) {
-	o, err := s.orders.CancelOrder(ctx, order, "cancelled by the buyer")
+// RefundOrder takes back what is asked for of a paid order and starts the refund of
+// its money. k may be nil.
+func (s *Service) RefundOrder(ctx context.Context, k *Key, r RefundRequest) (Order, error) {
+	if k != nil {
+		if err := k.Check(); err != nil {
+			return Order{}, err
+		}
+	}
+	o, err := s.orders.RefundOrder(ctx, k, r)
 	if err != nil {
 		return Order{}, err
 	}
-	s.freed(ctx, o, 0)
-	return o, nil
-}
-
-// RefundOrder takes a paid order back and starts the refund of its money.
-func (s *Service) RefundOrder(ctx context.Context, order, reason, actor string) (Order, error) {
-	o, err := s.orders.RefundOrder(ctx, order, reason, actor)
-	if err != nil {
-		return Order{}, err
-	}
+	s.step(StepTakenBack)
 	s.freed(ctx, o, -len(o.Freed))
 	return o, nil
 }
@@ -360,7 +403,8 @@ func ticketIDs(o Order, ordinals []int) []string {
 	return ids
 }
 
-func checkKey(k Key) error {
+// Check returns KeyMissing or Invalid for a key that cannot be used.
+func (k Key) Check() error {
 	switch n := len(k.Value); {
 	case n == 0:
 		return fault.New(fault.KeyMissing, "send an Idempotency-Key header, a fresh random value per purchase step")

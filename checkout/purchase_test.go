@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"onsale/checkout"
 	"onsale/checkout/payment"
 	"onsale/internal/fault"
@@ -207,7 +209,7 @@ func TestGateway(t *testing.T) {
 			method:  payment.MethodOK,
 			arrange: func(h *house) { h.gateway.set("capture", broken, true) },
 			status:  checkout.Paid,
-			mend:    func(h *house) { h.work(); h.gateway.set("capture", nil, false) },
+			mend:    func(h *house) { h.work(); h.gateway.set("capture", nil, false); h.soon() },
 			final:   checkout.Fulfilled, ours: "captured", theirs: "captured",
 		},
 	} {
@@ -265,7 +267,7 @@ func TestRequiresAction(t *testing.T) {
 			if err := sandbox.Act(t.Context(), id, approve); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := h.SettlePayment(t.Context(), id); err != nil {
+			if err := h.SettlePayment(t.Context(), id); err != nil {
 				t.Fatal(err)
 			}
 			h.work()
@@ -372,7 +374,7 @@ func TestLostClaimIsVoided(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, quick := h.bought(2)
-	if _, err := h.SettlePayment(ctx, p.ID); err != nil {
+	if err := h.SettlePayment(ctx, p.ID); err != nil {
 		t.Fatal(err)
 	}
 	h.work()
@@ -394,8 +396,8 @@ func TestExpiry(t *testing.T) {
 	ctx := t.Context()
 	visitor := h.admit(time.Minute)
 	o := h.order(visitor, h.hold(visitor, 1, 2))
-	if later, err := h.Expire(ctx, o.ID); err != nil || later <= 0 {
-		t.Errorf("an order with time left: later = %s, %v", later, err)
+	if ended, err := h.Expire(ctx, o.ID); err != nil || ended {
+		t.Errorf("an order with time left: ended = %t, %v", ended, err)
 	}
 	h.exec(`update orders set pay_by = now() - interval '1 minute' where id = $1`, o.ID)
 	if _, err := h.Pay(ctx, key(), o.ID, payment.MethodOK); !fault.Is(err, fault.Conflict) {
@@ -419,24 +421,24 @@ func TestCancelAndRefund(t *testing.T) {
 	ctx := t.Context()
 	visitor := h.admit(time.Minute)
 	o := h.order(visitor, h.hold(visitor, 1))
-	if o, err := h.Cancel(ctx, o.ID); err != nil || o.Status != checkout.Cancelled || h.live(1) != "A" {
+	if o, err := h.Cancel(ctx, nil, checkout.CancelRequest{Order: o.ID}); err != nil || o.Status != checkout.Cancelled || h.live(1) != "A" {
 		t.Errorf("cancel: %s, %v, live %s", o.Status, err, h.live(1))
 	}
-	if _, err := h.Cancel(ctx, o.ID); err != nil {
+	if _, err := h.Cancel(ctx, nil, checkout.CancelRequest{Order: o.ID}); err != nil {
 		t.Errorf("cancelling twice: %v", err)
 	}
 
 	_, early := h.bought(2) // not captured yet: the authorisation is voided
-	if _, err := h.RefundOrder(ctx, early.ID, "rain", "admin"); err != nil {
+	if _, err := h.refund(early); err != nil {
 		t.Fatal(err)
 	}
 	_, late := h.bought(3)
 	h.work()
-	if _, err := h.Cancel(ctx, late.ID); !fault.Is(err, fault.Conflict) {
+	if _, err := h.Cancel(ctx, nil, checkout.CancelRequest{Order: late.ID}); !fault.Is(err, fault.Conflict) {
 		t.Errorf("cancelling a fulfilled order: %v", err)
 	}
 	for range 2 { // refunding twice gives the money back once
-		if _, err := h.RefundOrder(ctx, late.ID, "rain", "admin"); err != nil {
+		if _, err := h.refund(late); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -468,7 +470,7 @@ func TestCaptureMeetsRefund(t *testing.T) {
 	if err := h.gateway.Capture(ctx, id); err != nil { // the capture's worker stops here
 		t.Fatal(err)
 	}
-	if _, err := h.RefundOrder(ctx, o.ID, "", "admin"); err != nil {
+	if _, err := h.refund(o); err != nil {
 		t.Fatal(err)
 	}
 	h.work()
@@ -508,6 +510,47 @@ func TestLimitCountsPurchases(t *testing.T) {
 	_, err = h.CreateOrder(ctx, key(), checkout.OrderRequest{Event: h.event, Visitor: visitor, Hold: more.ID, Buyer: buyer})
 	if !fault.Is(err, fault.LimitReached) {
 		t.Errorf("Postgres let a buyer of three buy two more: %v", err)
+	}
+}
+
+// TestLapsedClaimCounts: tickets whose claim has run out while the gateway is asked may
+// still become the buyer's, and so count against their limit.
+func TestLapsedClaimCounts(t *testing.T) {
+	t.Parallel()
+	for _, account := range []bool{false, true} {
+		h := newHouse(t) // at most 4 per buyer
+		ctx := t.Context()
+		visitor := h.admit(time.Minute)
+		o := h.order(visitor, h.hold(visitor, 1, 2, 3, 4))
+		again := visitor
+		if account {
+			again = h.admit(time.Minute)
+			h.exec(`insert into accounts (id, email) values ('01990000-0000-7000-8000-00000000000a', 'a@example.org')`)
+			h.exec(`insert into users (id, visitor, name, email) values ('01990000-0000-7000-8000-00000000000b', $1, '', '')`, again)
+			h.exec(`update users set account_id = '01990000-0000-7000-8000-00000000000a'`)
+		}
+		broken := errors.New("the line is dead")
+		h.gateway.set("authorise", broken, true)
+		h.gateway.set("lookup", broken, false)
+		if o, err := h.Pay(ctx, key(), o.ID, payment.MethodOK); err != nil || o.Status != checkout.PaymentUnknown {
+			t.Fatalf("pay: %s, %v", o.Status, err)
+		}
+		h.exec(`update tickets set reserved_until = now() - interval '1 second' where order_id = $1`, o.ID)
+		quote := checkout.NewQuote(h.layout, []int{10}, nil)
+		_, err := h.orders.CreateOrder(ctx, key(), checkout.NewOrder{
+			ID: uuid.Must(uuid.NewV7()).String(), Event: h.event, Visitor: again, Hold: uuid.NewString(), Fence: 1 << 60,
+			Items: checkout.ItemsOf(h.layout, []int{10}, quote), Quote: quote, Buyer: buyer, PayWithin: time.Minute, MaxPerBuyer: 4,
+		})
+		if !fault.Is(err, fault.LimitReached) {
+			t.Errorf("with an account %t, a fifth ticket: %v", account, err)
+		}
+		h.gateway.set("authorise", nil, false)
+		h.gateway.set("lookup", nil, false)
+		h.work()
+		if n := query[int](h, `select count(*) from tickets where status = 'purchased'`); n != 4 {
+			t.Errorf("with an account %t, %d tickets were sold, want 4", account, n)
+		}
+		h.checkInvariants()
 	}
 }
 

@@ -20,10 +20,10 @@ func TestEndingTwice(t *testing.T) {
 	cancelled := h.order(visitor, h.hold(visitor, 1))
 	_, refunded := h.bought(2)
 	for buyers := range 2 {
-		if _, err := h.Cancel(ctx, cancelled.ID); err != nil {
+		if _, err := h.Cancel(ctx, nil, checkout.CancelRequest{Order: cancelled.ID}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := h.RefundOrder(ctx, refunded.ID, "", "admin"); err != nil {
+		if _, err := h.refund(refunded); err != nil {
 			t.Fatal(err)
 		}
 		if buyers == 0 {
@@ -79,10 +79,10 @@ func TestRefundOvertakesTheRequest(t *testing.T) {
 	o := h.order(visitor, h.hold(visitor, 1))
 	at = func() {
 		id := query[string](h, `select id::text from payments where order_id = $1`, o.ID)
-		if _, err := h.SettlePayment(ctx, id); err != nil {
+		if err := h.SettlePayment(ctx, id); err != nil {
 			t.Error(err)
 		}
-		if _, err := h.RefundOrder(ctx, o.ID, "", "admin"); err != nil {
+		if _, err := h.refund(o); err != nil {
 			t.Error(err)
 		}
 	}
@@ -112,14 +112,15 @@ func TestLostClaimFreesTheRest(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.exec(`update tickets set reserved_until = now() - interval '1 second' where order_id = $1`, o.ID)
+	quote := checkout.NewQuote(h.layout, []int{2}, nil)
 	_, err = h.orders.CreateOrder(ctx, key(), checkout.NewOrder{
-		ID: "01990000-0000-7000-8000-000000000001", Event: h.event, Visitor: quick, Hold: "elsewhere", Ordinals: []int{2}, Fence: 1 << 60,
-		Currency: "EUR", Buyer: buyer, PayWithin: time.Minute, MaxPerBuyer: 4,
+		ID: "01990000-0000-7000-8000-000000000001", Event: h.event, Visitor: quick, Hold: "elsewhere", Fence: 1 << 60,
+		Items: checkout.ItemsOf(h.layout, []int{2}, quote), Quote: quote, Buyer: buyer, PayWithin: time.Minute, MaxPerBuyer: 4,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.SettlePayment(ctx, p.ID); err != nil {
+	if err := h.SettlePayment(ctx, p.ID); err != nil {
 		t.Fatal(err)
 	}
 	if h.live(1) != "A" || h.live(2) != "H" {
@@ -202,7 +203,7 @@ func TestHoldEndsWithItsOrder(t *testing.T) {
 	hold := h.hold(visitor, 1)
 	var theirs checkout.Hold
 	pinned = func() {
-		if _, err := h.Cancel(ctx, h.order(visitor, hold).ID); err != nil {
+		if _, err := h.Cancel(ctx, nil, checkout.CancelRequest{Order: h.order(visitor, hold).ID}); err != nil {
 			t.Error(err)
 		}
 		theirs = h.hold(other, 1)
@@ -226,7 +227,7 @@ func TestHoldOfAnEndedOrderIsGivenBack(t *testing.T) {
 	ctx := t.Context()
 	visitor := h.admit(time.Minute)
 	hold := h.hold(visitor, 1)
-	if _, err := h.orders.CancelOrder(ctx, h.order(visitor, hold).ID, ""); err != nil {
+	if _, err := h.orders.CancelOrder(ctx, nil, h.order(visitor, hold).ID, ""); err != nil {
 		t.Fatal(err)
 	}
 	_, err := h.CreateOrder(ctx, key(), checkout.OrderRequest{Event: h.event, Visitor: visitor, Hold: hold.ID, Buyer: buyer})
@@ -270,7 +271,7 @@ func TestFreeOrderCapturedThenVoided(t *testing.T) {
 	if err := h.gateway.Capture(ctx, id); err != nil { // the capture's worker stops here
 		t.Fatal(err)
 	}
-	if _, err := h.RefundOrder(ctx, o.ID, "", "admin"); err != nil {
+	if _, err := h.refund(o); err != nil {
 		t.Fatal(err)
 	}
 	h.work()
@@ -301,7 +302,7 @@ func TestHungGatewayKeepsNoTickets(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.exec(`update orders set pay_by = now() - interval '1 minute' where id = $1`, late.ID)
-	if _, err := h.Reconcile(ctx, -30*time.Second); err == nil {
+	if _, err := h.Sweep(ctx, 20*time.Second); err == nil {
 		t.Error("the hung gateway was not asked")
 	}
 	if late, err := h.Order(t.Context(), late.ID); err != nil || late.Status != checkout.Expired {

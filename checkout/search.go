@@ -93,8 +93,8 @@ func stretches(layout *catalog.Layout, b *BestAvailable) (where, accessibly []St
 		for o := section.First; o < section.First+section.Count; o++ {
 			seat := &layout.Seats[o]
 			switch {
-			case !fits[seat.Tier], seat.Type == catalog.CompanionType:
-			case seat.Type == catalog.AccessibleType:
+			case !fits[seat.Tier], seat.ForCompanion():
+			case seat.ForAccess():
 				accessibly = lengthen(accessibly, o, false)
 			default:
 				where = lengthen(where, o, section.GA)
@@ -129,8 +129,8 @@ func shapes(layout *catalog.Layout) []SeatShape {
 		s := &layout.Seats[i]
 		all[i] = SeatShape{
 			Tier:       s.Tier,
-			Accessible: s.Type == catalog.AccessibleType,
-			Companion:  s.Type == catalog.CompanionType,
+			Accessible: s.ForAccess(),
+			Companion:  s.ForCompanion(),
 			Area:       layout.Sections[s.Section].GA,
 		}
 		if i > 0 {

@@ -60,6 +60,8 @@ type serviceMetrics struct {
 	orders   prometheus.Counter
 	sold     prometheus.Counter
 	payments *prometheus.CounterVec
+	// differences counts payments that the gateway's books have otherwise.
+	differences prometheus.Counter
 }
 
 // New returns a Service. It does no I/O.
@@ -84,13 +86,16 @@ func New(d Deps) (*Service, error) {
 			payments: prometheus.NewCounterVec(prometheus.CounterOpts{
 				Name: "onsale_payments_total", Help: "Attempts to pay, by outcome.",
 			}, []string{"outcome"}),
+			differences: prometheus.NewCounter(prometheus.CounterOpts{
+				Name: "onsale_payment_differences_total", Help: "Payments that the gateway's books had otherwise.",
+			}),
 		},
 	}
 	if s.step == nil {
 		s.step = func(string) {}
 	}
 	if d.Registerer != nil {
-		for _, c := range []prometheus.Collector{s.metrics.holds, s.metrics.orders, s.metrics.sold, s.metrics.payments} {
+		for _, c := range []prometheus.Collector{s.metrics.holds, s.metrics.orders, s.metrics.sold, s.metrics.payments, s.metrics.differences} {
 			if err := d.Registerer.Register(c); err != nil {
 				return nil, err
 			}

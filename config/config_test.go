@@ -8,6 +8,7 @@ import (
 	"flag"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -105,11 +106,11 @@ func TestEverySettingCanBeSetByItsVariable(t *testing.T) {
 	t.Parallel()
 	examples := map[string]string{
 		"addr": "127.0.0.1:9", "public_url": "https://x.example", "role": "worker", "redis_url": "redis://h:1/0",
-		"database_url": "postgres://h/d", "admin_token": "0123456789abcdef", "payment_gateway": "sandbox",
-		"allowed_origins": "https://x.example", "trusted_proxies": "10.0.0.0/8", "log.level": "warn", "log.format": "json",
+		"database_url": "postgres://h/d", "admin_token": "0123456789abcdef", "payment_gateway": "sandbox", "accounts.sign_in": "off",
+		"allowed_origins": "https://x.example", "image_origins": "https://images.example", "trusted_proxies": "10.0.0.0/8", "log.level": "warn", "mail.from": "tickets@example.org", "mail.reply_to": "help@example.org", "webhooks.allow_private": "true", "log.format": "json",
 		"metrics.addr": "127.0.0.1:9", "metrics.enabled": "false", "limits.body_bytes": "4096", "data_dir": "/d", "checkout.gateway_timeout": "7s",
-		"waitroom.challenge_bits": "9",
-		"signing_key":             base64.RawURLEncoding.EncodeToString(make([]byte, 32)),
+		"waitroom.challenge_bits": "9", "sandbox.fault_share": "0.25", "sandbox.webhooks": "false", "checkout.taxes": "DE 7 included VAT",
+		"signing_key": base64.RawURLEncoding.EncodeToString(make([]byte, 32)),
 	}
 	for _, setting := range config.Settings() {
 		t.Run(setting.Name, func(t *testing.T) {
@@ -120,8 +121,9 @@ func TestEverySettingCanBeSetByItsVariable(t *testing.T) {
 			value := examples[setting.Name]
 			switch {
 			case value != "":
-			case setting.Name == "database_read_url", strings.HasPrefix(setting.Name, "identity."):
-				return // only together with others; identity has a test of its own
+			case setting.Name == "database_read_url", setting.Name == "mail.smtp_url", strings.HasPrefix(setting.Name, "identity."),
+				strings.HasPrefix(setting.Name, "stripe."):
+				return // only together with others; identity and stripe have tests of their own
 			case strings.HasSuffix(setting.Default, "s"), strings.HasSuffix(setting.Default, "m"):
 				value = "33s"
 			default:
@@ -199,6 +201,9 @@ func TestRefused(t *testing.T) {
 		"no port":              {file: "addr: localhost", want: "addr: "},
 		"public url":           {file: "public_url: ftp://x", want: "public_url: "},
 		"origin with path":     {file: "allowed_origins: [https://x.example/shop]", want: "allowed_origins: "},
+		"pictures with path":   {file: "image_origins: [https://x.example/shop]", want: "image_origins: "},
+		"pictures over http":   {file: "image_origins: [http://x.example]", want: "image_origins: "},
+		"a directive":          {file: "image_origins: [\"https://x.example;script-src\"]", want: "image_origins: "},
 		"bad network":          {file: "trusted_proxies: [10.0.0.0/64]", want: "10.0.0.0/64"},
 		"redis scheme":         {environ: []string{"ONSALE_REDIS_URL=http://x"}, want: "redis_url: "},
 		"database scheme":      {environ: []string{"ONSALE_DATABASE_URL=mysql://x"}, want: "database_url: "},
@@ -207,6 +212,9 @@ func TestRefused(t *testing.T) {
 		"short key":            {environ: []string{"ONSALE_SIGNING_KEY=" + shortKey}, want: "signing_key: key 1 has 31 bytes"},
 		"bad second key":       {environ: []string{"ONSALE_SIGNING_KEY=" + base64.RawURLEncoding.EncodeToString(make([]byte, 32)) + ",%%"}, want: "signing_key: key 2 is not base64url"},
 		"no secrets":           {environ: []string{"ONSALE_REDIS_URL=redis://x:1", "ONSALE_DATABASE_URL=postgres://x/y"}, want: "ONSALE_ADMIN_TOKEN"},
+		"mail without sender":  {environ: []string{"ONSALE_MAIL_SMTP_URL=smtp://mail.example"}, want: "mail.from: is missing"},
+		"mail scheme":          {environ: []string{"ONSALE_MAIL_SMTP_URL=imap://mail.example", "ONSALE_MAIL_FROM=a@b.example"}, want: "mail.smtp_url: not an address"},
+		"mail sender":          {environ: []string{"ONSALE_MAIL_FROM=tickets"}, want: "mail.from: "},
 		"no lease":             {file: "waitroom: {lease: 0s}", want: "waitroom.lease: 0s is not between"},
 		"endless":              {file: "waitroom: {lease: -1s}", want: "waitroom.lease"},
 		"key twice":            {file: "addr: 127.0.0.1:1\naddr: 127.0.0.1:2", want: "already defined"},
@@ -392,10 +400,21 @@ func TestIdentityIsSetAsAWhole(t *testing.T) {
 	whole := []string{
 		"ONSALE_IDENTITY_ISSUER=https://login.example", "ONSALE_IDENTITY_AUDIENCE=onsale",
 		"ONSALE_IDENTITY_JWKS_URL=https://login.example/keys", "ONSALE_IDENTITY_REQUIRED=true",
+		"ONSALE_IDENTITY_CLIENT_SECRET=no-one-must-see-this", "ONSALE_IDENTITY_LABEL=Example account",
 	}
 	c, err := load(t, "", whole, nil)
-	if want := (config.Identity{Issuer: "https://login.example", Audience: "onsale", JWKSURL: "https://login.example/keys", Required: true}); err != nil || c.Identity != want {
-		t.Errorf("identity %+v, %v; want %+v", c.Identity, err, want)
+	if secret := c.Identity.ClientSecret.Reveal(); err != nil || secret != "no-one-must-see-this" {
+		t.Errorf("client_secret %q, %v", secret, err)
+	}
+	if text := fmt.Sprintf("%+v %#v", c.Identity, c); strings.Contains(text, "no-one-must-see-this") {
+		t.Errorf("the secret is printed: %s", text)
+	}
+	c.Identity.ClientSecret = config.Secret{}
+	want := config.Identity{
+		Issuer: "https://login.example", Audience: "onsale", JWKSURL: "https://login.example/keys", Required: true, Label: "Example account",
+	}
+	if c.Identity != want {
+		t.Errorf("identity %+v; want %+v", c.Identity, want)
 	}
 	for _, c := range []struct {
 		environ []string
@@ -404,9 +423,62 @@ func TestIdentityIsSetAsAWhole(t *testing.T) {
 		{whole[1:], "identity.issuer"}, {whole[:1], "identity.audience"},
 		{[]string{"ONSALE_IDENTITY_ISSUER=login", whole[1]}, "identity.issuer"},
 		{[]string{whole[0], whole[1], "ONSALE_IDENTITY_JWKS_URL=file:///keys"}, "identity.jwks_url"},
+		{whole[4:5], "identity.issuer"}, {whole[5:], "identity.issuer"},
+		{[]string{whole[0], whole[1], "ONSALE_IDENTITY_LABEL=a\tb"}, "identity.label"},
+		{[]string{whole[0], whole[1], "ONSALE_IDENTITY_LABEL=" + strings.Repeat("ä", 41)}, "identity.label"},
 	} {
 		if _, err := load(t, "", c.environ, nil); err == nil || !strings.Contains(err.Error(), c.names) {
 			t.Errorf("%v: %v; want a problem with %s", c.environ, err, c.names)
+		}
+	}
+}
+
+func TestStripeIsConfiguredAsAWhole(t *testing.T) {
+	t.Parallel()
+	whole := map[string]string{
+		"PAYMENT_GATEWAY": "stripe", "STRIPE_SECRET_KEY": "sk_test_1", "STRIPE_PUBLISHABLE_KEY": "pk_test_1", "STRIPE_WEBHOOK_SECRET": "whsec_1",
+	}
+	with := func(changes map[string]string) (environ []string) {
+		all := maps.Clone(whole)
+		maps.Copy(all, changes)
+		for name, value := range all {
+			if value != "" {
+				environ = append(environ, "ONSALE_"+name+"="+value)
+			}
+		}
+		return environ
+	}
+	for name, changes := range map[string]map[string]string{
+		"test mode":        nil,
+		"a restricted key": {"STRIPE_SECRET_KEY": "rk_test_1"},
+		"a stand-in":       {"STRIPE_API_URL": "http://127.0.0.1:12111"},
+		"live mode":        {"STRIPE_SECRET_KEY": "sk_live_1", "STRIPE_PUBLISHABLE_KEY": "pk_live_1", "PUBLIC_URL": "https://tickets.example"},
+		"not in use":       {"PAYMENT_GATEWAY": "sandbox", "STRIPE_SECRET_KEY": ""},
+	} {
+		if _, err := load(t, "", with(changes), nil); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for name, test := range map[string]struct {
+		changes map[string]string
+		want    string
+	}{
+		"no secret key":         {map[string]string{"STRIPE_SECRET_KEY": ""}, "stripe.secret_key"},
+		"no publishable key":    {map[string]string{"STRIPE_PUBLISHABLE_KEY": ""}, "stripe.publishable_key"},
+		"no webhook secret":     {map[string]string{"STRIPE_WEBHOOK_SECRET": ""}, "stripe.webhook_secret"},
+		"the keys exchanged":    {map[string]string{"STRIPE_SECRET_KEY": "pk_test_1"}, "stripe.secret_key"},
+		"keys of two modes":     {map[string]string{"STRIPE_SECRET_KEY": "sk_live_1", "PUBLIC_URL": "https://tickets.example"}, "same mode"},
+		"live without TLS":      {map[string]string{"STRIPE_SECRET_KEY": "sk_live_1", "STRIPE_PUBLISHABLE_KEY": "pk_live_1"}, "https://"},
+		"an address of nothing": {map[string]string{"STRIPE_API_URL": "localhost:12111"}, "stripe.api_url"},
+		"another gateway":       {map[string]string{"PAYMENT_GATEWAY": "cash"}, "sandbox, stripe"},
+		"too many faults":       {map[string]string{"SANDBOX_FAULT_SHARE": "1.5"}, "sandbox.fault_share"},
+		"no number of faults":   {map[string]string{"SANDBOX_FAULT_SHARE": "NaN"}, "sandbox.fault_share"},
+	} {
+		_, err := load(t, "", with(test.changes), nil)
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: %v; want %q named", name, err, test.want)
+		} else if strings.Contains(err.Error(), "sk_live_1") || strings.Contains(err.Error(), "whsec_1") {
+			t.Errorf("%s: the message shows a secret: %v", name, err)
 		}
 	}
 }

@@ -88,7 +88,7 @@ func yamlValue(value reflect.Value) (string, error) {
 	}
 	var content any = format(value)
 	switch value.Kind() {
-	case reflect.Bool, reflect.Int:
+	case reflect.Bool, reflect.Int, reflect.Float64:
 		content = value.Interface()
 	case reflect.Int64:
 		if value.Type() == reflect.TypeFor[int64]() { // not a duration

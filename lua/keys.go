@@ -122,5 +122,8 @@ func HoldExpiryKey(event string) string { return "hold:{" + event + "}:exp" }
 // HoldsKey is the hash of an event's holds, until the sweeper ends them.
 func HoldsKey(event string) string { return "hold:{" + event + "}:holds" }
 
+// GuessesKey counts the wrong promo codes of a visitor. It expires.
+func GuessesKey(event, visitor string) string { return "hold:{" + event + "}:guesses:" + visitor }
+
 // HoldersKey is the hash visitor → list of their holds; who has none is not in it.
 func HoldersKey(event string) string { return "hold:{" + event + "}:of" }

@@ -29,6 +29,9 @@ type Person struct {
 	Email   string // verified by the issuer; "" when it says nothing
 }
 
+// Visitor is the visitor that this person is, in every room.
+func (p *Person) Visitor(keys *pass.KeySet) string { return keys.Derive("user", p.Issuer, p.Subject) }
+
 // JoinRequest is who wants to join a room, and what they show.
 type JoinRequest struct {
 	Event     string
@@ -39,6 +42,7 @@ type JoinRequest struct {
 	Invite    string
 	Email     string // for an invite that is bound to one
 	UserToken string
+	Session   string // of an account; counts where users have to be signed in
 	Challenge Answer
 	Address   string // IP address they come from; "" is never limited
 }
@@ -69,8 +73,8 @@ const (
 
 // Join gives a visitor a place in the room, or finds the one they have. A
 // visitor is whoever the hand-over code, the invitation for one person, the user
-// token, the visitor token or the receipt says, in this order, and else somebody
-// new. A receipt or pass that does not verify is ignored: it is a help, not a
+// token, the visitor token, the session (where users have to be signed in) or the
+// receipt says, in this order, and else somebody new. A receipt or pass that does not verify is ignored: it is a help, not a
 // demand. It returns fault.NotFound, RoomClosed, TooMany, Unavailable,
 // SignInRequired, Unauthorized, InviteRequired, InviteInvalid, HandoverInvalid,
 // and ChallengeRequired with a Puzzle.
@@ -159,8 +163,15 @@ func (s *Service) identify(ctx context.Context, r *JoinRequest, j *Join) error {
 		if person, err = s.Identity.Person(ctx, r.UserToken); err != nil {
 			return err
 		}
-		j.Visitor = s.Keys.Derive("user", person.Issuer, person.Subject)
+		j.Visitor = person.Visitor(s.Keys)
+	case s.Options.SignIn && r.Visitor == "" && r.Session != "":
+		// Neither the store of accounts nor the issuer is asked: this is the rush. A
+		// session that says nothing of the issuer is none here.
+		if session, err := s.Keys.Session(r.Session, s.Now()); err == nil {
+			j.Visitor = session.User
+		}
 	}
+	known := j.Visitor != ""
 	if r.Invite != "" {
 		i, err := s.Keys.Invite(r.Invite, r.Event, s.Now())
 		if err != nil {
@@ -186,8 +197,8 @@ func (s *Service) identify(ctx context.Context, r *JoinRequest, j *Join) error {
 		}
 		j.Visitor = visitor
 	}
-	if s.Options.SignIn && r.UserToken == "" && r.Handover == "" && r.Visitor == "" {
-		return fault.New(fault.SignInRequired, "this waiting room is for those who are signed in; send their user_token")
+	if s.Options.SignIn && !known && r.Handover == "" {
+		return fault.New(fault.SignInRequired, "this waiting room is for those who are signed in; send their user_token, or sign in at the issuer")
 	}
 	return nil
 }

@@ -53,6 +53,22 @@ func (s *Service) secret(ctx context.Context, event string) (string, error) {
 	return s.Archive.Secret(ctx, event, proposed)
 }
 
+// Schedule takes a room that nobody has joined so far back to its countdown. It returns
+// fault.Conflict once somebody has, NotFound and Unavailable.
+func (s *Service) Schedule(ctx context.Context, event string) error {
+	room, err := s.look(ctx, event)
+	switch {
+	case err != nil:
+		return err
+	case room.State == Scheduled:
+		return nil
+	case room.Joined > 0:
+		return fault.New(fault.Conflict, "people have joined the room already: their line goes on, and cannot go back to a countdown").
+			With("state", room.State)
+	}
+	return s.change(ctx, event, Scheduled, "", 0, Lobby, Open, Paused, Closed)
+}
+
 // OpenLobby lets people gather before the opening. It returns fault.Conflict
 // unless the room is scheduled, NotFound and Unavailable.
 func (s *Service) OpenLobby(ctx context.Context, event string) error {

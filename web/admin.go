@@ -12,8 +12,6 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/gorilla/websocket"
 
-	"onsale/catalog"
-	"onsale/checkout"
 	"onsale/internal/audit"
 	"onsale/internal/fault"
 )
@@ -39,13 +37,24 @@ func (s *Server) adminRoutes(r gin.IRouter) {
 	a.GET("/rooms/:event/visitors/:visitor", s.adminVisitor)
 	a.POST("/rooms/:event/visitors/:visitor", s.adminMoveVisitor)
 	a.GET("/orders", s.adminOrders)
+	a.GET("/orders/:id", s.adminOrder)
 	a.POST("/orders/:id/refund", s.adminRefund)
+	a.POST("/orders/:id/exchange", s.adminExchange)
+	a.POST("/events/:id/cancel", s.adminCancelEvent)
+	a.GET("/events/:id/cancellation", s.adminCancellation)
+	a.GET("/payments", s.adminPayments)
+	a.POST("/payments/:id/look", s.adminLook)
+	a.GET("/refunds", s.adminRefunds)
+	a.GET("/reconciliation", s.adminReconciliation)
+	a.GET("/exports/:table", s.adminExport)
 	a.GET("/audit", s.adminAudit)
+	a.GET("/events/:id/document", s.adminEventDocument)
 	a.GET("/events/:id/channels", s.adminChannels)
 	a.POST("/events/:id/channels", s.adminCreateChannel)
 	a.POST("/events/:id/channels/:channel/allot", s.adminAllot)
 	a.POST("/events/:id/channels/:channel/release", s.adminUnallot)
 	a.POST("/events/:id/channels/:channel/invites", s.adminChannelInvites)
+	s.promoRoutes(a)
 	r.GET("/v1/admin/live", s.adminLive) // asks for the token itself: browsers cannot send headers
 }
 
@@ -59,46 +68,17 @@ func (s *Server) record(c *gin.Context, action, subject string, detail any) erro
 		return err
 	}
 	return s.Audit.Record(c.Request.Context(), audit.Entry{
-		At: s.Clock(), Actor: "admin", Action: action, Subject: subject, Detail: b,
+		At: s.Clock(), Actor: actor(c), Action: action, Subject: subject, Detail: b,
 	})
 }
 
-func (s *Server) adminOrders(c *gin.Context) {
-	if err := knownQuery(c, "event", "q", "limit", "cursor"); err != nil {
-		s.fail(c, err)
-		return
+// recordOperator records what an operator does in a buyer's place.
+func (s *Server) recordOperator(c *gin.Context, action, subject string, detail any) error {
+	token, err := bearer(c)
+	if err != nil || !s.isAdmin(token) {
+		return err
 	}
-	limit, err := limitOf(c, 50, 200)
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	q := checkout.OrderQuery{Event: c.Query("event"), Text: c.Query("q"), Cursor: c.Query("cursor"), Limit: limit}
-	switch {
-	case q.Event != "" && !catalog.IsID(q.Event):
-		err = fault.New(fault.Invalid, "query parameter \"event\" is not an id")
-	case len(q.Text) > 254 || hasControl(q.Text):
-		err = fault.New(fault.Invalid, "query parameter \"q\" is too long or has control characters")
-	}
-	var page checkout.OrderPage
-	if err == nil {
-		page, err = s.Shop.Orders(c.Request.Context(), q)
-	}
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	orders := make([]adminOrder, 0, len(page.Orders))
-	for i := range page.Orders {
-		orders = append(orders, adminOrder{page.Orders[i], page.Orders[i].Visitor})
-	}
-	private(c, http.StatusOK, gin.H{"orders": orders, "next_cursor": orNull(page.Next)})
-}
-
-// adminOrder is an order as operators see it: without the buyer's token.
-type adminOrder struct {
-	checkout.Order
-	Visitor string `json:"visitor"`
+	return s.record(c, action, subject, detail)
 }
 
 // shortText bounds what an operator writes, before anything is done with it.
@@ -127,39 +107,6 @@ func orNull(cursor string) *string {
 		return nil
 	}
 	return &cursor
-}
-
-func (s *Server) adminRefund(c *gin.Context) {
-	order, err := id(c, "id")
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	var b struct {
-		Reason string `json:"reason"`
-	}
-	if err := body(c, &b); err != nil {
-		s.fail(c, err)
-		return
-	}
-	if err := shortText("reason", b.Reason, 500); err != nil {
-		s.fail(c, err)
-		return
-	}
-	if _, err := s.Shop.Order(c.Request.Context(), order); err != nil {
-		s.fail(c, err)
-		return
-	}
-	if err := s.record(c, "order.refund", order, b); err != nil {
-		s.fail(c, err)
-		return
-	}
-	o, err := s.Shop.RefundOrder(c.Request.Context(), order, b.Reason, "admin")
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	private(c, http.StatusOK, adminOrder{o, o.Visitor})
 }
 
 func (s *Server) adminAudit(c *gin.Context) {

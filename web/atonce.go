@@ -9,6 +9,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"onsale/internal/fault"
+	"onsale/waitroom"
 )
 
 // mostAtOnce is how many requests that take tickets or money one visitor may have
@@ -39,6 +40,20 @@ func (a *atOnce) limit(s *Server) gin.HandlerFunc {
 		key := sha256.Sum256([]byte(who))
 		if !a.enter(key) {
 			s.fail(c, fault.New(fault.TooMany, "you have %d requests under way already; wait for their answers", mostAtOnce).After(time.Second))
+			return
+		}
+		defer a.leave(key)
+		c.Next()
+	}
+}
+
+// limitAddress refuses a network address that has too many requests under way, where
+// nobody shows credentials yet.
+func (a *atOnce) limitAddress(s *Server) gin.HandlerFunc {
+	return func(c *gin.Context) {
+		key := sha256.Sum256([]byte("address " + waitroom.Network(c.ClientIP())))
+		if !a.enter(key) {
+			s.fail(c, fault.New(fault.TooMany, "your network has %d of these requests under way already; wait for their answers", mostAtOnce).After(time.Second))
 			return
 		}
 		defer a.leave(key)

@@ -213,6 +213,16 @@ func (s *Server) requireAdmin(c *gin.Context) {
 		return
 	}
 	c.Next()
+	if c.Request.Method != http.MethodGet && changesEvents(c.FullPath()) {
+		s.epoch.Add(1) // they want to see at once what they have done
+		s.drafts.forget()
+	}
+}
+
+// changesEvents tells whether what is written to a route may be seen in events.
+// Scans at the door, say, are not.
+func changesEvents(route string) bool {
+	return strings.HasPrefix(route, adminEventsPath) || strings.HasPrefix(route, adminVenuesPath) || strings.HasPrefix(route, adminArtistsPath) || strings.HasPrefix(route, "/v1/admin/rooms")
 }
 
 // isAdmin compares digests, so that neither time nor length tells anything.

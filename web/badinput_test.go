@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"sort"
 	"strings"
@@ -22,6 +23,7 @@ import (
 	"github.com/pb33f/libopenapi/datamodel/high/base"
 	v3 "github.com/pb33f/libopenapi/datamodel/high/v3"
 
+	"onsale/checkout/messages"
 	"onsale/waitroom/pass"
 	"onsale/web"
 )
@@ -35,7 +37,9 @@ const (
 	aVisitor
 	aPass
 	anOrder
+	aHolder
 	aPassForTicket
+	aSession
 	anAdmin
 )
 
@@ -69,12 +73,29 @@ type cast struct {
 	hold      hold
 	channel   string // that the buyer is no member of
 	code      string // for it
+	webhook   string
+	delivery  string // to it, that failed
+	email     string // that was skipped
+	venue     string // of the event, as the next three
+	artist    string
+	plan      string
+	tier      string
+	promo     string // id of the code SPRING
+	series    string // of two dates
 	open      order  // awaits payment; one attempt was declined
 	done      order  // fulfilled
+	payment   string // of done
+	admission string // of its ticket
+	holder    string // the token of who holds it
+	account   string // of the buyer
+	session   string // its
 }
 
+const someHolder = `{"name":"Ada","email":"ada@friends.example"}`
+
 func newCast(t *testing.T) *cast {
-	c := &cast{stage: newStage(t, stageOptions{})}
+	c := &cast{stage: newStage(t, stageOptions{messages: messages.Options{WebhookWaits: []time.Duration{}}})}
+	c.webhook = c.brokenWebhook()
 	c.buyer, c.rival = c.admitted(c.event), c.admitted(c.event)
 	c.elsewhere = c.newEvent("Elsewhere", "on_sale")
 	c.foreigner = c.admitted(c.elsewhere)
@@ -84,8 +105,46 @@ func newCast(t *testing.T) *cast {
 	c.open = c.paid(c.ordered(c.buyer.Pass, c.held(c.event, c.buyer.Pass, c.tickets[1])), "tok_declined")
 	c.hold = c.held(c.event, c.buyer.Pass, c.tickets[2])
 	c.channel, c.code = c.newChannel("Fan club", 1)
+	c.series = c.newSeries("Weekly", "FREQ=WEEKLY;COUNT=2").ID
+	var dates seriesAnswer
+	c.get("/v1/series/"+c.series).ok(200, &dates)
+	for _, d := range dates.Dates { // or they do something by themselves meanwhile
+		c.post("/v1/admin/rooms/"+d.Event+"/pause", "", asOperator).ok(200, nil)
+	}
+	c.promo = c.newPromo(c.event, `{"code":"SPRING","percent":10}`)
 	eventually(t, "fulfilled", func() order { return c.orderNow(c.done) }, func(o order) bool { return o.Status == "fulfilled" })
+	var money struct {
+		Payments []struct{ Payment string }
+	}
+	c.get("/v1/admin/orders/"+c.done.Order, asOperator).ok(200, &money)
+	c.payment = money.Payments[0].Payment
+	c.admission = query[string](c.stage, `select id::text from admissions where order_id = $1`, c.done.Order)
+	c.holder = c.keys.SignHolder(c.admission, time.Now().Add(time.Hour))
+	c.delivery = eventually(t, "a delivery fails", func() string {
+		return query[string](c.stage, `select coalesce((select id::text from webhook_deliveries where status = 'failed'), '')`)
+	}, func(id string) bool { return id != "" })
+	c.account = query[string](c.stage, `insert into accounts (id, email, session_epoch) values (gen_random_uuid(), 'ada@buyers.example', 2) returning id::text`)
+	c.session = c.sessionOf(2, time.Hour)
+	c.email = query[string](c.stage, `select id::text from emails where order_id = $1`, c.done.Order)
+	c.venue = query[string](c.stage, `select venue_id::text from events where id = $1`, c.event)
+	c.artist = query[string](c.stage, `select artist_id::text from event_artists where event_id = $1`, c.event)
+	c.plan = query[string](c.stage, `select plan_id::text from events where id = $1`, c.event)
+	c.tier = query[string](c.stage, `select id::text from price_tiers where event_id = $1 and position = 0`, c.event)
 	return c
+}
+
+func (c *cast) sessionOf(epoch int64, life time.Duration) string {
+	return c.keys.SignSession(pass.Session{Account: c.account, Epoch: epoch, Expires: time.Now().Add(life)})
+}
+
+// brokenWebhook is told of paid orders, and refuses to hear of them.
+func (c *cast) brokenWebhook() string {
+	c.t.Helper()
+	broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusInternalServerError) }))
+	c.t.Cleanup(broken.Close)
+	var made struct{ ID string }
+	c.post("/v1/admin/webhooks", `{"url":"`+broken.URL+`","types":["order.paid"]}`, asOperator).ok(201, &made)
+	return made.ID
 }
 
 // rows has one row for every route but the pages'.
@@ -93,36 +152,64 @@ func (c *cast) rows() map[string]row {
 	event, room, admin := "/v1/events/"+c.event, "/v1/rooms/"+c.event, "/v1/admin/rooms/"+c.event
 	open, done := "/v1/orders/"+c.open.Order, "/v1/orders/"+c.done.Order
 	ticket := `{"ticket_id":"` + c.tickets[5] + `"}`
+	var planOf struct {
+		URL string `json:"plan_url"`
+	}
+	c.get(event).ok(200, &planOf)
 	unknownTicket := bad{`{"ticket_id":"` + uuid.NewString() + `"}`, "no such ticket"}
-	times := []string{"from=yesterday", "to=2027-13-01", "from=2027-02-01&to=2027-01-01", "cursor=x", "cursor=%00", "name=%ff", "name=%zz", "limit=1e2"}
-	tickets := []string{"cursor=x", "cursor=dDEuLTE", "status=sold", "section=%00", "limit=-1"}
+	lists := []string{"cursor=x", "cursor=%00", "q=%ff", "q=%00", "limit=0", "limit=201"}
+	times := []string{"from=yesterday", "to=2027-13-01", "from=2027-02-01&to=2027-01-01", "cursor=x", "cursor=%00", "name=%ff", "name=%zz", "limit=1e2",
+		"q=%25%25", "q=-jazz", "q=%00", "q=a%0Ab", "q=" + strings.Repeat("a+", 50), "q=" + strings.Repeat("x", 10_000), "sort=price", "sort=relevance", "series=1", "series=%00"}
+	tickets := []string{"cursor=x", "cursor=dDEuLTE", "status=sold", "section=%00", "attribute=soft", "limit=-1"}
 	throttle := `{"rate_per_minute":1}`
+	admission, moment := "/v1/admissions/"+c.admission, time.Now().UTC().Format(time.RFC3339)
+	badHolders := []bad{
+		{`{}`, "name"}, {``, "name"}, {`{"name":"A"}`, "email"}, {`{"name":"","email":"a@b.example"}`, "name"}, {`{"name":"A\u0000","email":"a@b.example"}`, "name"},
+		{`{"name":"A","email":"a"}`, "email"}, {`{"name":"A","email":"A <a@b.example>"}`, "email"}, {`{"name":"` + strings.Repeat("ä", 201) + `","email":"a@b.example"}`, "name"},
+	}
 	newEvent := fmt.Sprintf(stageEvent, "Never", "draft")
 	selections := []bad{
 		{`{}`, "which"}, {`{"ordinals":[]}`, "which"}, {`{"ordinals":[60]}`, "60"}, {`{"ordinals":[7,7]}`, "twice"}, {`{"tickets":["x"]}`, `"x"`},
 		{`{"ordinals":[7],"all":true}`, "which"}, {`{"section":"Loge"}`, "Loge"}, {`{"tier":"Loge"}`, "Loge"}, {`{"row":"1"}`, "section"},
 		{`{"section":"Stalls","row":"99"}`, "no ticket"}, {`{"section":"Stalls","quantity":-1}`, "quantity"},
 	}
+	hook := "/v1/admin/webhooks/" + c.webhook
+	webhooks := []bad{
+		{`{"url":""}`, "url"}, {`{"url":"hooks"}`, "url"}, {`{"url":"ftp://hooks.example/"}`, "https"}, {`{"url":"https://u:p@hooks.example/"}`, "password"},
+		{`{"url":"https://hooks.example/#x"}`, "url"}, {`{"url":"https://hooks.example/a b"}`, "url"}, {`{"url":"https://hooks.example/` + strings.Repeat("x", 2000) + `"}`, "url"},
+		{`{"url":"https://hooks.example/","types":["order.lost"]}`, "types[0]"}, {`{"url":"https://hooks.example/","types":["order.paid","order.paid"]}`, "twice"},
+		{`{"url":"https://hooks.example/","types":"order.paid"}`, "types"}, {`{"url":"https://hooks.example/","types":[7]}`, "types"},
+		{`{"url":"https://hooks.example/","note":"` + strings.Repeat("n", 501) + `"}`, "note"}, {`{"url":"https://hooks.example/","note":"a\u0007"}`, "note"},
+		{`{"url":"https://hooks.example/","secret":"whsec_x"}`, "secret"},
+	}
 	return map[string]row{
-		"GET /healthz":                  {path: "/healthz"},
-		"GET /readyz":                   {path: "/readyz"},
-		"GET /metrics":                  {path: "/metrics"},
-		"GET /openapi.json":             {path: "/openapi.json"},
-		"GET /docs":                     {path: "/docs"},
-		"GET /.well-known/jwks.json":    {path: "/.well-known/jwks.json"},
-		"GET /v1/events":                {path: "/v1/events", queries: times},
-		"GET /v1/events/:id":            {path: event},
-		"GET /v1/events/:id/tickets":    {path: event + "/tickets", queries: tickets},
-		"GET /v1/events/:id/plan":       {path: event + "/plan"},
-		"GET /v1/events/:id/live":       {path: event + "/live", socket: true},
-		"GET /event/:id":                {path: "/event/" + c.event, queries: tickets},
-		"GET /event/search":             {path: "/event/search", queries: []string{"date_range=2027", "date_range=..x", "date_range=2027-02-01..2027-01-01", "cursor=x"}},
-		"GET /sandbox/actions/:payment": {path: "/sandbox/actions/" + uuid.NewString(), spared: "ids"},
+		"GET /healthz":                     {path: "/healthz"},
+		"GET /robots.txt":                  {path: "/robots.txt"},
+		"GET /sitemap.xml":                 {path: "/sitemap.xml"},
+		"GET /sitemaps/:part":              {path: "/sitemaps/events-1.xml"},
+		"GET /readyz":                      {path: "/readyz"},
+		"GET /metrics":                     {path: "/metrics"},
+		"GET /openapi.json":                {path: "/openapi.json"},
+		"GET /docs":                        {path: "/docs"},
+		"GET /.well-known/jwks.json":       {path: "/.well-known/jwks.json"},
+		"GET /v1/events":                   {path: "/v1/events", queries: times},
+		"GET /v1/events/:id":               {path: event},
+		"GET /v1/series/:id":               {path: "/v1/series/" + c.series},
+		"GET /v1/events/:id/tickets":       {path: event + "/tickets", queries: tickets},
+		"GET /v1/events/:id/plan":          {path: event + "/plan"},
+		"GET /v1/events/:id/plan/:version": {path: planOf.URL},
+		"GET /v1/events/:id/event.ics":     {path: event + "/event.ics"},
+		"GET /v1/events.ics":               {path: "/v1/events.ics", queries: append(slices.Clone(times), "to=2001-01-01")},
+		"GET /v1/events/:id/live":          {path: event + "/live", socket: true},
+		"GET /event/:id":                   {path: "/event/" + c.event, queries: tickets},
+		"GET /event/search":                {path: "/event/search", queries: []string{"date_range=2027", "date_range=..x", "date_range=2027-02-01..2027-01-01", "cursor=x"}},
+		"GET /sandbox/actions/:payment":    {path: "/sandbox/actions/" + uuid.NewString(), spared: "ids"},
 		"POST /sandbox/actions/:payment": {
 			path: "/sandbox/actions/" + uuid.NewString(), body: "answer=approve", form: true,
 			bodies: []bad{{"", "answer"}, {"answer=perhaps", "answer"}, {"answer=%zz", "form"}},
 		},
 		"GET /v1/events/:id/availability": {path: event + "/availability"},
+		"POST /v1/webhooks/:gateway":      {path: "/v1/webhooks/sandbox"}, // what is wrong with bodies: TestWebhooks
 
 		"POST /v1/rooms/:event/join":     {path: room + "/join", body: `{"receipt":"x"}`, need: maybeVisitor},
 		"GET /v1/rooms/:event/me":        {path: room + "/me", need: aVisitor},
@@ -178,12 +265,17 @@ func (c *cast) rows() map[string]row {
 				{`{"drop":["` + c.tickets[2] + `"]}`, "nothing would be left"}, {`{"swap":[]}`, "swap"},
 			},
 		},
-		"DELETE /v1/events/:id/holds/:hold":      {path: event + "/holds/" + c.hold.Hold, need: aPass, spared: "ids"},
+		"DELETE /v1/events/:id/holds/:hold": {path: event + "/holds/" + c.hold.Hold, need: aPass, spared: "ids"},
+		"POST /v1/events/:id/holds/:hold/price": {
+			path: event + "/holds/" + c.hold.Hold + "/price", body: `{"promo":"spring"}`, need: aPass,
+			bodies: []bad{{`{"promo":7}`, "promo"}, {`{"promo":"` + strings.Repeat("x", 65) + `"}`, "promo"}, {`{"promo":"NO"}`, "no such promo code"}, {`{"code":"SPRING"}`, "code"}},
+		},
 		"POST /v1/events/:id/holds/:hold/extend": {path: event + "/holds/" + c.hold.Hold + "/extend", body: `{}`, need: aPass},
 		"POST /v1/orders": {
 			path: "/v1/orders", body: `{"hold":"` + c.hold.Hold + `",` + someBuyer + `}`, need: aPass,
 			keyed: "order " + c.orderedHold(c.open),
 			bodies: []bad{
+				{`{"hold":"` + c.hold.Hold + `","promo":7,` + someBuyer + `}`, "promo"}, {`{"hold":"` + c.hold.Hold + `","promo":"` + strings.Repeat("x", 65) + `",` + someBuyer + `}`, "promo"},
 				{`{"hold":"` + c.hold.Hold + `"}`, "buyer.name"}, {`{` + someBuyer + `}`, "hold"}, {`{"hold":"1",` + someBuyer + `}`, `"1"`},
 				{`{"hold":"` + strings.ToUpper(strings.ReplaceAll(c.hold.Hold, "-", "")) + `",` + someBuyer + `}`, "hold"},
 				{`{"hold":"` + uuid.NewString() + `",` + someBuyer + `}`, "hold"},
@@ -195,14 +287,110 @@ func (c *cast) rows() map[string]row {
 				{c.buys(`{"name":"A","email":7}`), "buyer.email"}, {c.buys(`{"name":"A","email":"a@b.example","phone":"1"}`), "phone"}, {c.buys(`"A"`), "buyer"},
 			},
 		},
+		"POST /v1/orders/:id/email": {path: done + "/email", body: `{}`, need: anOrder},
+		"GET /v1/admin/webhooks":    {path: "/v1/admin/webhooks", need: anAdmin},
+		"POST /v1/admin/webhooks": {
+			path: "/v1/admin/webhooks", body: `{"url":"https://hooks.example/"}`, need: anAdmin,
+			bodies: append(webhooks, bad{`{}`, "url"}, bad{``, "url"}, bad{`null`, "url"}, bad{`{"note":"x"}`, "url"}, bad{`{"url":7}`, "url"}),
+		},
+		"GET /v1/admin/webhooks/:id":    {path: hook, need: anAdmin},
+		"DELETE /v1/admin/webhooks/:id": {path: hook, need: anAdmin},
+		"PATCH /v1/admin/webhooks/:id": {
+			path: hook, body: `{"note":"Other"}`, need: anAdmin,
+			bodies: append(webhooks, bad{`{}`, "nothing"}, bad{``, "nothing"}, bad{`{"active":"yes"}`, "active"}, bad{`{"rotate_secret":1}`, "rotate_secret"}, bad{`{"rotate_secret":false}`, "nothing"}),
+		},
+		"POST /v1/admin/webhooks/:id/test":      {path: hook + "/test", body: `{}`, need: anAdmin},
+		"GET /v1/admin/webhooks/:id/deliveries": {path: hook + "/deliveries", need: anAdmin, queries: []string{"status=lost", "cursor=x", "cursor=%00", "limit=0"}},
+		"GET /v1/admin/webhooks/:id/replay": {
+			path: hook + "/replay", need: anAdmin, queries: []string{
+				"from=2031-05-01T19:00:00Z", "to=2031-05-01T19:00:00Z", "from=soon&to=2031-05-01T20:00:00Z", "from=2031-05-01T19:00:00Z&to=1",
+				"from=2031-05-01T20:00:00Z&to=2031-05-01T20:00:00Z", "from=2031-05-01T19:00:00Z&to=2031-05-01T20:00:00Z&failed_only=yes",
+			},
+		},
+		"POST /v1/admin/webhooks/:id/replay": {
+			path: hook + "/replay", body: `{"from":"2031-05-01T19:00:00Z","to":"2031-05-01T20:00:00Z"}`, need: anAdmin,
+			bodies: []bad{
+				{`{}`, "from"}, {`{"to":"2031-05-01T20:00:00Z"}`, "from"}, {`{"from":"2031-05-01T20:00:00Z"}`, "to"}, {`{"from":"soon"}`, "soon"}, {`{"from":7}`, "time"},
+				{`{"from":"2031-05-01T20:00:00Z","to":"2031-05-01T20:00:00Z"}`, "before"}, {`{"from":"2031-05-01T20:00:00Z","to":"2031-05-01T21:00:00Z","failed_only":"yes"}`, "failed_only"},
+			},
+		},
+		"POST /v1/admin/webhooks/deliveries/:delivery/replay": {path: "/v1/admin/webhooks/deliveries/" + c.delivery + "/replay", body: `{}`, need: anAdmin},
+
+		"POST /v1/account/code": {
+			path: "/v1/account/code", body: `{"email":"ada@buyers.example"}`,
+			bodies: []bad{
+				{`{}`, "email"}, {``, "email"}, {`{"email":""}`, "email"}, {`{"email":"ada"}`, "email"}, {`{"email":"A <a@b.example>"}`, "email"},
+				{`{"email":"a@b.example\u0000"}`, "email"}, {`{"email":"` + strings.Repeat("a", 250) + `@b.example"}`, "email"}, {`{"email":"a@b.example,c@d.example"}`, "email"},
+			},
+		},
+		"POST /v1/account/session": {
+			path: "/v1/account/session", body: `{"email":"ada@buyers.example","code":"7K3M-Q2XB"}`, need: maybeVisitor,
+			bodies: []bad{
+				{`{}`, "id_token"}, {``, "id_token"}, {`{"email":"ada@buyers.example"}`, "code"}, {`{"code":"7K3M-Q2XB"}`, "email"}, {`{"email":"ada@buyers.example","code":"7K3M"}`, "code"},
+				{`{"email":"ada@buyers.example","code":"` + strings.Repeat("7", 65) + `"}`, "code"}, {`{"id_token":"` + strings.Repeat("x", 8193) + `"}`, "id_token"},
+				{`{"email":"ada@buyers.example","code":"7K3M-Q2XB","id_token":"x"}`, "id_token"}, {`{"id_token":"a.b.c"}`, "not a way"},
+			},
+		},
+		"GET /v1/account/oidc": {path: "/v1/account/oidc", queries: []string{
+			"return=https://evil.example/", "return=//evil.example/", "return=%2F%5Cevil.example", "return=events", "return=/%09/evil.example", "return=/v1/account/oidc", "return=/x/../v1/events",
+		}},
+		"GET /v1/account/oidc/callback": {path: "/v1/account/oidc/callback"}, // sends everybody on: TestSignInAtIssuer
+		"DELETE /v1/account/session":    {path: "/v1/account/session", body: `{"everywhere":true}`, need: aSession},
+		"GET /v1/account":               {path: "/v1/account", need: aSession},
+		"PATCH /v1/account": {
+			path: "/v1/account", body: `{"name":"Ada"}`, need: aSession,
+			bodies: []bad{{`{}`, "name"}, {``, "name"}, {`{"name":null}`, "name"}, {`{"name":"` + strings.Repeat("ä", 201) + `"}`, "name"}, {`{"name":"a\u0007"}`, "name"}},
+		},
+		"DELETE /v1/account":          {path: "/v1/account", body: `{"even_with_tickets":true}`, need: aSession, bodies: []bad{{`{}`, "open"}}},
+		"GET /v1/account/orders":      {path: "/v1/account/orders", need: aSession, queries: []string{"cursor=x", "cursor=%00", "limit=101"}},
+		"GET /v1/account/export":      {path: "/v1/account/export", need: aSession},
+		"POST /v1/orders/:id/erase":   {path: open + "/erase", body: `{"even_with_tickets":true}`, need: anOrder, bodies: []bad{{`{}`, "open"}, {``, "open"}}},
+		"GET /v1/admin/people/export": {path: "/v1/admin/people/export", need: anAdmin, queries: []string{"email=", "email=x", "email=%00", "email=a@b.example,c@d.example"}},
+		"POST /v1/admin/people/erase": {
+			path: "/v1/admin/people/erase", body: `{"email":"ada@buyers.example"}`, need: anAdmin,
+			bodies: []bad{{`{}`, "email"}, {``, "email"}, {`{"email":"x"}`, "email"}, {`{"email":"nobody@elsewhere.example"}`, "nothing"}, {`{"email":"ada@buyers.example","even_with_tickets":true}`, "open"}},
+		},
+		"GET /v1/admin/emails":             {path: "/v1/admin/emails", need: anAdmin, queries: []string{"status=lost", "order=x", "cursor=x", "cursor=%00", "limit=201"}},
+		"POST /v1/admin/emails/:id/resend": {path: "/v1/admin/emails/" + c.email + "/resend", body: `{}`, need: anAdmin},
+
 		"GET /v1/orders/:id": {path: open, need: anOrder},
 		"POST /v1/orders/:id/pay": {
 			path: open + "/pay", body: `{"method":"tok_ok"}`, need: anOrder, keyed: "pay " + c.open.Order + "tok_declined",
 			bodies: []bad{{`{}`, "method"}, {``, "method"}, {`{"method":"tok_gold"}`, "method"}, {`{"method":"` + strings.Repeat("x", 1000) + `"}`, "method"}},
 		},
-		"POST /v1/orders/:id/cancel":                {path: open + "/cancel", body: `{}`, need: anOrder},
-		"GET /v1/orders/:id/tickets":                {path: done + "/tickets", need: anOrder},
-		"GET /v1/orders/:id/tickets/:ticket/qr.png": {path: done + "/tickets/" + c.tickets[0] + "/qr.png", need: anOrder},
+		"GET /v1/orders/:id/cancel":                     {path: open + "/cancel", need: anOrder, queries: []string{"ticket=" + c.tickets[0] + "&ticket=" + c.tickets[0]}},
+		"POST /v1/orders/:id/cancel":                    {path: open + "/cancel", body: `{}`, need: anOrder, bodies: []bad{{`{"tickets":["x"]}`, "tickets[0]"}, {`{"tickets":["` + c.tickets[0] + `"]}`, "single tickets"}}},
+		"POST /v1/orders/:id/exchange":                  {path: done + "/exchange", body: `{"tickets":["` + c.tickets[0] + `"],"hold":"` + c.hold.Hold + `"}`, need: anOrder, bodies: []bad{{`{"tickets":["x"]}`, "tickets[0]"}, {`{"tickets":[],"hold":"x"}`, "hold"}}},
+		"GET /v1/orders/:id/tickets":                    {path: done + "/tickets", need: anOrder},
+		"GET /v1/orders/:id/tickets/:ticket/qr.png":     {path: done + "/tickets/" + c.tickets[0] + "/qr.png", need: anOrder},
+		"GET /v1/orders/:id/tickets.pdf":                {path: done + "/tickets.pdf", need: anOrder},
+		"GET /v1/orders/:id/tickets/:ticket/ticket.pdf": {path: done + "/tickets/" + c.tickets[0] + "/ticket.pdf", need: anOrder},
+		"POST /v1/orders/:id/tickets/:ticket/transfer":  {path: done + "/tickets/" + c.tickets[0] + "/transfer", body: someHolder, need: anOrder, bodies: badHolders},
+		"GET /v1/admissions/:id":                        {path: admission, need: aHolder},
+		"GET /v1/admissions/:id/ticket.pdf":             {path: admission + "/ticket.pdf", need: aHolder},
+		"POST /v1/admissions/:id/transfer":              {path: admission + "/transfer", body: someHolder, need: aHolder, bodies: badHolders},
+
+		"POST /v1/admin/scan": {
+			path: "/v1/admin/scan", body: `{"code":"x"}`, need: anAdmin,
+			bodies: []bad{
+				{`{}`, "code"}, {``, "code"}, {`{"code":""}`, "code"}, {`{"code":"` + strings.Repeat("A", 257) + `"}`, "code"},
+				{`{"code":"x","gate":"` + strings.Repeat("g", 65) + `"}`, "gate"}, {`{"code":"x","gate":"a\u0007"}`, "gate"},
+				{`{"code":"x","event":"1"}`, "event"}, {`{"code":"x","id":"` + strings.Repeat("i", 65) + `"}`, "id"}, {`{"code":"x","id":"a\u0000"}`, "id"},
+				{`{"code":"x","scanned_at":"2001-01-01T00:00:00Z"}`, "scanned_at"}, {`{"code":"x","scanned_at":"2999-01-01T00:00:00Z"}`, "scanned_at"},
+				{`{"code":"x","scanned_at":"soon"}`, "soon"},
+			},
+		},
+		"POST /v1/admin/scan/batch": {
+			path: "/v1/admin/scan/batch", body: `{"scans":[{"id":"1","code":"x","scanned_at":"` + moment + `"}]}`, need: anAdmin, spared: "size",
+			bodies: []bad{
+				{`{}`, "scans"}, {`{"scans":[]}`, "scans"}, {`{"scans":[{}]}`, "scans[0].id"}, {`{"scans":[{"id":"1","code":"x"}]}`, "scans[0].scanned_at"},
+				{`{"scans":[{"id":"1","code":"","scanned_at":"` + moment + `"}]}`, "scans[0]: code"}, {`{"scans":[{"id":"1","code":"x","scanned_at":"2001-01-01T00:00:00Z"}]}`, "scans[0]: scanned_at"},
+				{`{"gate":"` + strings.Repeat("g", 65) + `","scans":[{"id":"1","code":"x","scanned_at":"` + moment + `"}]}`, "gate"},
+				{`{"event":"x","scans":[{"id":"1","code":"x","scanned_at":"` + moment + `"}]}`, "event"}, {`{"scans":[` + strings.Repeat(`{},`, 1000) + `{}]}`, "1000"},
+			},
+		},
+		"GET /v1/admin/events/:id/document": {path: "/v1/admin/events/" + c.event + "/document", need: anAdmin, queries: []string{"plan=1", "plan=yes", "format=yaml"}},
+		"GET /v1/admin/events/:id/scanlist": {path: "/v1/admin/events/" + c.event + "/scanlist", need: anAdmin, queries: []string{"format=xml", "format=JSON"}},
 
 		"POST /reserve_ticket":   {path: "/reserve_ticket", body: ticket, need: aPassForTicket, bodies: []bad{{`{}`, "ticket"}, {`{"ticket_id":"1"}`, "ticket"}, unknownTicket}},
 		"POST /reserve_ticket/":  {path: "/reserve_ticket/", body: ticket, need: aPassForTicket, bodies: []bad{{`{}`, "ticket"}, {``, "ticket"}, unknownTicket}},
@@ -245,10 +433,42 @@ func (c *cast) rows() map[string]row {
 			bodies: []bad{{`{}`, "lane"}, {`{"lane":"first"}`, "lane"}},
 		},
 		"GET /v1/admin/events":  {path: "/v1/admin/events", need: anAdmin, queries: times},
-		"POST /v1/admin/events": {path: "/v1/admin/events", body: newEvent, need: anAdmin, spared: "size", bodies: []bad{{``, "event"}, {`null`, "object"}, {`{}`, "problems"}}},
+		"POST /v1/admin/events": {path: "/v1/admin/events", body: newEvent, need: anAdmin, spared: "size", bodies: []bad{{``, "event"}, {`null`, "object"}, {`{}`, "problems"}, {strings.Replace(newEvent, "{", `{"repeat":"FREQ=HOURLY;COUNT=2",`, 1), "$.repeat"}, {strings.Replace(newEvent, "{", `{"dates":[7],`, 1), "$.dates[0]"}}},
 		"PATCH /v1/admin/events/:id": {
 			path: "/v1/admin/events/" + c.event, body: `{"name":"Other"}`, need: anAdmin,
-			bodies: []bad{{`{}`, "nothing"}, {`{"name":"a\u0000"}`, "$.name"}, {`{"starts_at":"soon"}`, "soon"}, {`{"max_per_buyer":101}`, "$.max_per_buyer"}, {`{"status":"sold"}`, "$.status"}, {`{"single_seats":"never"}`, "$.single_seats"}},
+			bodies: []bad{{`{}`, "nothing"}, {`{"name":"a\u0000"}`, "$.name"}, {`{"starts_at":"soon"}`, "soon"}, {`{"max_per_buyer":101}`, "$.max_per_buyer"}, {`{"status":"sold"}`, "$.status"}, {`{"single_seats":"never"}`, "$.single_seats"},
+				{`{"fees":{}}`, "$.fees"}, {`{"fees":{"per_ticket":-1}}`, "$.fees.per_ticket"}, {`{"fees":{"per_order":1.5}}`, "fees.per_order"}, {`{"fees":{"per_row":1}}`, "per_row"},
+				{`{"tax":{}}`, "$.tax.percent"}, {`{"tax":{"name":"VAT","percent":"100.001"}}`, "percent"}, {`{"tax":{"name":"VAT","percent":[]}}`, "percent"}, {`{"tax":{"percent":19}}`, "$.tax.name"},
+				{`{"tax":{"name":7,"percent":19}}`, "name"}, {`{"tax":{"name":"VAT","percent":19,"code":1}}`, "code"}, {`{"tax":"19"}`, "object"},
+				{`{"cancellation":{}}`, "until_hours"}, {`{"cancellation":{"until_hours":8761}}`, "until_hours"}, {`{"cancellation":{"until_hours":"48"}}`, "until_hours"},
+				{`{"cancellation":{"until_hours":1,"fee":1}}`, "fee"},
+			},
+		},
+		"GET /v1/admin/events/:id/promos": {
+			path: "/v1/admin/events/" + c.event + "/promos", need: anAdmin,
+			queries: []string{"cursor=x", "cursor=%27", "limit=1001", "code=%00", "code=" + strings.Repeat("x", 65), "used=1"},
+		},
+		"POST /v1/admin/events/:id/promos": {
+			path: "/v1/admin/events/" + c.event + "/promos", body: `{"code":"AUTUMN","percent":"12.5"}`, need: anAdmin,
+			bodies: []bad{
+				{`{}`, "code"}, {``, "code"}, {`{"code":"AUTUMN"}`, "percent"}, {`{"code":"SPRING","percent":5}`, "already"}, {`{"code":"AU","percent":5}`, "code"},
+				{`{"code":"` + strings.Repeat("A", 33) + `","percent":5}`, "code"}, {`{"code":"AU TUMN","percent":5}`, "code"}, {`{"code":"ÄPFEL","percent":5}`, "code"},
+				{`{"code":"AUTUMN","percent":5,"amount":5}`, "amount"}, {`{"code":"AUTUMN","percent":0}`, "percent"}, {`{"code":"AUTUMN","percent":"1/2"}`, "percent"},
+				{`{"code":"AUTUMN","percent":100.5}`, "percent"}, {`{"code":"AUTUMN","amount":0}`, "amount"}, {`{"code":"AUTUMN","amount":1000000000001}`, "amount"}, {`{"code":"AUTUMN","amount":1.5}`, "amount"},
+				{`{"code":"AUTUMN","quantity":2,"percent":5}`, "quantity"}, {`{"quantity":0,"percent":5}`, "quantity"}, {`{"quantity":10001,"percent":5}`, "quantity"}, {`{"quantity":-1,"percent":5}`, "quantity"},
+				{`{"quantity":2,"prefix":"` + strings.Repeat("P", 17) + `","percent":5}`, "prefix"}, {`{"quantity":2,"prefix":"a_","percent":5}`, "prefix"}, {`{"code":"AUTUMN","prefix":"A","percent":5}`, "prefix"},
+				{`{"quantity":2,"max_uses":2,"percent":5}`, "max_uses"}, {`{"code":"AUTUMN","percent":5,"max_uses":0}`, "max_uses"}, {`{"code":"AUTUMN","percent":5,"per_buyer":10000001}`, "per_buyer"},
+				{`{"code":"AUTUMN","percent":5,"starts_at":"soon"}`, "soon"}, {`{"code":"AUTUMN","percent":5,"starts_at":"2031-01-02T00:00:00Z","ends_at":"2031-01-01T00:00:00Z"}`, "ends_at"},
+				{`{"code":"AUTUMN","percent":5,"ends_at":"1999-01-01T00:00:00Z"}`, "ends_at"}, {`{"code":"AUTUMN","percent":5,"note":"a\u0007"}`, "note"},
+				{`{"code":"AUTUMN","percent":5,"note":"` + strings.Repeat("n", 201) + `"}`, "note"},
+			},
+		},
+		"PATCH /v1/admin/events/:id/promos/:promo": {
+			path: "/v1/admin/events/" + c.event + "/promos/" + c.promo, body: `{"note":"x"}`, need: anAdmin,
+			bodies: []bad{
+				{`{}`, "nothing"}, {``, "nothing"}, {`{"max_uses":0}`, "max_uses"}, {`{"max_uses":"many"}`, "whole number"}, {`{"per_buyer":-1}`, "per_buyer"}, {`{"starts_at":"soon"}`, "soon"},
+				{`{"starts_at":"2031-01-02T00:00:00Z","ends_at":"2031-01-01T00:00:00Z"}`, "ends_at"}, {`{"note":"a\u0007"}`, "note"}, {`{"active":1}`, "active"}, {`{"code":"OTHER"}`, "code"},
+			},
 		},
 		"GET /v1/admin/events/:id/channels": {path: "/v1/admin/events/" + c.event + "/channels", need: anAdmin},
 		"POST /v1/admin/events/:id/channels": {
@@ -268,11 +488,64 @@ func (c *cast) rows() map[string]row {
 				{`{"note":"` + strings.Repeat("n", 201) + `"}`, "note"}, {`{"expires_at":"2001-01-01T00:00:00Z"}`, "expires_at"}, {`{"expires_at":"soon"}`, "soon"},
 			},
 		},
-		"PUT /v1/admin/events/:id":         {path: "/v1/admin/events/" + c.event, body: `{"name":"Other"}`, need: anAdmin, bodies: []bad{{``, "nothing"}}},
-		"GET /v1/admin/orders":             {path: "/v1/admin/orders", need: anAdmin, queries: []string{"event=x", "q=%00", "cursor=x", "cursor=%27", "limit=0"}},
-		"POST /v1/admin/orders/:id/refund": {path: "/v1/admin/orders/" + c.done.Order + "/refund", body: `{"reason":"x"}`, need: anAdmin, bodies: []bad{{`{"reason":"` + strings.Repeat("r", 501) + `"}`, "reason"}}},
-		"GET /v1/admin/audit":              {path: "/v1/admin/audit", need: anAdmin, queries: []string{"cursor=%00", "cursor=~", "limit=201", "subject=%00"}},
-		"GET /v1/admin/live":               {path: "/v1/admin/live", need: anAdmin, socket: true},
+		"PUT /v1/admin/events/:id": {
+			path: "/v1/admin/events/" + c.event, body: `{"name":"Other"}`, need: anAdmin, spared: "size", queries: []string{"dry_run=1", "dry_run=yes"},
+			bodies: []bad{
+				{``, "nothing"}, {`null`, "nothing"}, {`{"venue":{"name":"The mill"}}`, "$.name"}, {`{"room":{}}`, "problems"}, {`{"currency":7}`, "$.currency"},
+				{`{"id":"` + c.elsewhere + `","name":"N","starts_at":"2031-05-01T19:00:00Z","venue":{"name":"V"},"currency":"EUR","areas":[{"name":"A","capacity":1,"price":1}]}`, "$.id"},
+				{`{"name":"N","starts_at":"2031-05-01T19:00:00Z","venue":{"name":"V"},"currency":"EUR","areas":[{"name":"A","capacity":1,"price":1}]}`, "$.venue"},
+			},
+		},
+		"POST /v1/admin/events/:id/publish": {
+			path: "/v1/admin/events/" + c.event + "/publish", body: `{}`, need: anAdmin,
+			bodies: []bad{
+				{`{"starts_at":"1999-01-01T00:00:00Z"}`, "starts_at"}, {`{"starts_at":"2031-05-02T19:00:00Z"}`, "postpone"}, {`{"starts_at":"2031-05-02T19:00:00Z","doors_at":"2031-05-02T20:00:00Z"}`, "doors_at"},
+				{`{"opens_at":"1999-01-01T00:00:00Z"}`, "opens_at"}, {`{"opens_at":"2031-01-01T00:00:00Z","lobby_opens_at":"2031-01-01T00:00:01Z"}`, "lobby_opens_at"}, {`{"message":"\u0000"}`, "message"},
+			},
+		},
+		"POST /v1/admin/events/:id/postpone": {
+			path: "/v1/admin/events/" + c.event + "/postpone", body: `{}`, need: anAdmin,
+			bodies: []bad{{`{"starts_at":"2301-01-01T00:00:00Z"}`, "starts_at"}, {`{"opens_at":"2031-01-01T00:00:00Z"}`, "opens_at"}, {`{"lobby_opens_at":"2031-01-01T00:00:00Z"}`, "publish"}},
+		},
+		"PATCH /v1/admin/events/:id/tiers/:tier": {
+			path: "/v1/admin/events/" + c.event + "/tiers/" + c.tier, body: `{"name":"Other"}`, need: anAdmin,
+			bodies: []bad{{`{}`, "nothing"}, {`{"color":"red"}`, "$.color"}, {`{"amount":-1}`, "$.amount"}, {`{"amount":1}`, "on sale"}, {`{"name":" "}`, "$.name"}},
+		},
+		// Its bodies: TestBrokenFilesOfTickets.
+		"POST /v1/admin/events/:id/tickets": {path: "/v1/admin/events/" + c.event + "/tickets", need: anAdmin, queries: []string{"dry_run=1"}},
+		"GET /v1/admin/venues":              {path: "/v1/admin/venues", need: anAdmin, queries: lists},
+		"POST /v1/admin/venues": {
+			path: "/v1/admin/venues", body: `{"name":"Hall"}`, need: anAdmin,
+			bodies: []bad{{`{}`, "name"}, {`{"name":" "}`, "name"}, {`{"name":"a\u0000"}`, "$.name"}, {`{"name":"H","country":"de"}`, "$.country"}, {`{"name":"H","timezone":"Mars"}`, "$.timezone"}, {`{"name":"H","timezone":""}`, "$.timezone"}},
+		},
+		"GET /v1/admin/venues/:id":    {path: "/v1/admin/venues/" + c.venue, need: anAdmin},
+		"PATCH /v1/admin/venues/:id":  {path: "/v1/admin/venues/" + c.venue, body: `{"name":"Hall"}`, need: anAdmin, bodies: []bad{{`{}`, "nothing"}, {`{"name":""}`, "$.name"}, {`{"country":"DEU"}`, "$.country"}}},
+		"DELETE /v1/admin/venues/:id": {path: "/v1/admin/venues/" + c.venue, need: anAdmin},
+		"GET /v1/admin/artists":       {path: "/v1/admin/artists", need: anAdmin, queries: lists},
+		"POST /v1/admin/artists": {
+			path: "/v1/admin/artists", body: `{"name":"Zoe"}`, need: anAdmin,
+			bodies: []bad{{`{}`, "name"}, {`{"name":"Z","url":"javascript:alert(1)"}`, "$.url"}, {`{"name":"Z","url":"https://"}`, "$.url"}, {`{"name":"a\u0000"}`, "$.name"}},
+		},
+		"GET /v1/admin/artists/:id":             {path: "/v1/admin/artists/" + c.artist, need: anAdmin},
+		"PATCH /v1/admin/artists/:id":           {path: "/v1/admin/artists/" + c.artist, body: `{"name":"Zoe"}`, need: anAdmin, bodies: []bad{{`{}`, "nothing"}, {`{"url":"x"}`, "$.url"}}},
+		"DELETE /v1/admin/artists/:id":          {path: "/v1/admin/artists/" + c.artist, need: anAdmin},
+		"GET /v1/admin/plans":                   {path: "/v1/admin/plans", need: anAdmin, queries: lists},
+		"POST /v1/admin/plans":                  {path: "/v1/admin/plans", need: anAdmin}, // its bodies: TestPlansAreImportedOverHTTP
+		"GET /v1/admin/plans/:id":               {path: "/v1/admin/plans/" + c.plan, need: anAdmin},
+		"DELETE /v1/admin/plans/:id":            {path: "/v1/admin/plans/" + c.plan, need: anAdmin},
+		"GET /v1/admin/orders":                  {path: "/v1/admin/orders", need: anAdmin, queries: []string{"event=x", "q=%00", "cursor=x", "cursor=%27", "limit=0"}},
+		"POST /v1/admin/orders/:id/refund":      {path: "/v1/admin/orders/" + c.done.Order + "/refund", body: `{"reason":"x"}`, need: anAdmin, bodies: []bad{{`{"reason":"` + strings.Repeat("r", 501) + `"}`, "reason"}, {`{"amount":-1}`, "amount"}, {`{"amount":1}`, "Idempotency-Key"}, {`{"tickets":["1"]}`, "tickets[0]"}}},
+		"POST /v1/admin/orders/:id/exchange":    {path: "/v1/admin/orders/" + c.done.Order + "/exchange", body: `{"tickets":["` + c.tickets[0] + `"],"to":["` + c.tickets[2] + `"]}`, need: anAdmin, bodies: []bad{{`{"tickets":[],"to":[]}`, "at least one"}, {`{"tickets":["` + c.tickets[0] + `"],"to":["x"]}`, "to[0]"}}},
+		"POST /v1/admin/events/:id/cancel":      {path: "/v1/admin/events/" + c.event + "/cancel", body: `{}`, need: anAdmin, bodies: []bad{{`{"reason":"` + strings.Repeat("r", 501) + `"}`, "reason"}}},
+		"GET /v1/admin/events/:id/cancellation": {path: "/v1/admin/events/" + c.event + "/cancellation", need: anAdmin},
+		"GET /v1/admin/orders/:id":              {path: "/v1/admin/orders/" + c.done.Order, need: anAdmin},
+		"GET /v1/admin/payments":                {path: "/v1/admin/payments", need: anAdmin, queries: []string{"cursor=%00", "cursor=~", "limit=201", "status=gone", "stuck=2", "event=1", "order=1"}},
+		"POST /v1/admin/payments/:id/look":      {path: "/v1/admin/payments/" + c.payment + "/look", body: `{}`, need: anAdmin},
+		"GET /v1/admin/refunds":                 {path: "/v1/admin/refunds", need: anAdmin, queries: []string{"cursor=%00", "cursor=~", "limit=201", "status=gone", "stuck=2", "event=1", "order=1"}},
+		"GET /v1/admin/reconciliation":          {path: "/v1/admin/reconciliation", need: anAdmin},
+		"GET /v1/admin/exports/:table":          {path: "/v1/admin/exports/orders.csv", need: anAdmin, queries: []string{"event=1", "from=yesterday", "to=1"}},
+		"GET /v1/admin/audit":                   {path: "/v1/admin/audit", need: anAdmin, queries: []string{"cursor=%00", "cursor=~", "limit=201", "subject=%00"}},
+		"GET /v1/admin/live":                    {path: "/v1/admin/live", need: anAdmin, socket: true},
 	}
 }
 
@@ -294,6 +567,10 @@ func (c *cast) credentials(need credential) func(*http.Request) {
 		return bearing(c.buyer.Pass)
 	case anOrder:
 		return bearing(c.open.Token)
+	case aHolder:
+		return bearing(c.holder)
+	case aSession:
+		return bearing(c.session)
 	case anAdmin:
 		return asOperator
 	}
@@ -347,8 +624,9 @@ func (c *cast) fingerprint() string {
 	c.t.Helper()
 	var b strings.Builder
 	for _, table := range []string{
-		"artists", "audit_log", "channel_invites", "channel_members", "channels", "event_artists", "events", "idempotency_keys", "order_events", "order_items", "orders", "payments", "plans",
-		"price_tiers", "refunds", "sandbox_payments", "sandbox_refunds", "sections", "tickets", "users", "venues",
+		"accounts", "account_identities", "sign_in_codes", "admissions", "announcements", "artists", "audit_log", "channel_invites", "channel_members", "channels", "emails", "event_artists", "events", "idempotency_keys", "order_events", "order_items", "orders", "payments", "plans",
+		"price_tiers", "refunds", "sandbox_payments", "sandbox_refunds", "sandbox_webhooks", "sections", "series", "tickets", "users", "venues",
+		"webhook_deliveries", "webhook_endpoints",
 	} {
 		fmt.Fprintf(&b, "%s %s\n", table, query[string](c.stage,
 			`select count(*) || ' ' || md5(coalesce(string_agg(t::text, '|' order by t::text), '')) from `+table+` t`))
@@ -459,7 +737,7 @@ func (a *attack) badPaths() {
 		foreign := map[string]string{"event": a.elsewhere, "hold": uuid.NewString(), "ticket": a.tickets[1], "payment": uuid.NewString()}[name]
 		if name == "id" {
 			foreign = a.elsewhere
-			if strings.Contains(a.route, "/orders/") {
+			if strings.Contains(a.route, "/orders/") || strings.Contains(a.route, "/admissions/") {
 				foreign = uuid.NewString()
 			}
 		}
@@ -515,7 +793,7 @@ func (a *attack) badCredentials() {
 		a.t.Helper()
 		a.expect(what, a.row.path, a.row.body, "", statuses, bearing(token), upgrade)
 	}
-	genuine := map[credential]string{aVisitor: a.buyer.VisitorToken, maybeVisitor: a.buyer.VisitorToken, aPass: a.buyer.Pass, aPassForTicket: a.buyer.Pass, anOrder: a.open.Token}[a.row.need]
+	genuine := map[credential]string{aVisitor: a.buyer.VisitorToken, maybeVisitor: a.buyer.VisitorToken, aPass: a.buyer.Pass, aPassForTicket: a.buyer.Pass, anOrder: a.open.Token, aHolder: a.holder, aSession: a.session}[a.row.need]
 	if a.row.need == anOrder && strings.Contains(a.row.path, a.done.Order) {
 		genuine = a.done.Token
 	}
@@ -578,6 +856,20 @@ func (a *attack) badCredentials() {
 			try("the token of somebody who waits", a.idle.VisitorToken, 401, 403)
 			try("the token of a stranger", a.keys.SignVisitor(stranger, future), 401)
 		}
+	case aHolder:
+		try("an expired token", a.keys.SignHolder(a.admission, past), 401)
+		try("another ticket's token", a.keys.SignHolder(uuid.NewString(), future), 403)
+		try("its order's token", a.done.Token, 401)
+		try("its buyer's token", a.buyer.VisitorToken, 401)
+	case aSession:
+		try("an expired token", a.sessionOf(2, -time.Second), 401)
+		try("one of an earlier epoch", a.sessionOf(1, time.Hour), 401)
+		try("another account's", a.keys.SignSession(pass.Session{Account: uuid.NewString(), Epoch: 1, Expires: future}), 401)
+		try("a visitor's token", a.buyer.VisitorToken, 401)
+		try("a pass", a.buyer.Pass, 401)
+		try("an order's token", a.open.Token, 401)
+		try("the admin token", operator, 401)
+		a.expect("an expired cookie", a.row.path, a.row.body, "", []int{401}, header("Cookie", "onsale_session="+a.sessionOf(2, -time.Second)))
 	case anOrder:
 		try("an expired token", a.keys.SignOrder(a.open.Order, past), 401)
 		try("another order's token", a.keys.SignOrder(uuid.NewString(), future), 403)

@@ -1,19 +1,17 @@
 package web
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
 	"github.com/gin-gonic/gin"
+	"golang.org/x/sync/errgroup"
 
 	"onsale/catalog"
 	"onsale/checkout"
@@ -22,45 +20,67 @@ import (
 )
 
 // How long shared caches may keep answers. An event carries its stock, so it is
-// old after a second; its plan never changes.
+// old after a second, and the one after that is for the cache to ask again while
+// nobody waits. While the program is gone, an old answer is better than none.
 const (
-	cacheEvents = "public, max-age=1"
+	cacheEvents = "public, max-age=1, stale-while-revalidate=1, stale-if-error=600"
 	cacheStatus = "public, no-cache" // ask every time, by ETag
 	cachePlan   = "public, max-age=31536000, immutable"
+	cacheLatest = "public, max-age=60, stale-while-revalidate=60, stale-if-error=86400" // of a plan by the name of its event
 )
 
 func (s *Server) catalogRoutes(r gin.IRouter) {
-	plans := &gzipped{made: make(map[string][]byte)}
-	docs := &eventDocs{made: make(map[string]*eventDoc)}
+	plans := newKeep[*codedDocument](mostPlans)
 	r.GET("/v1/events", func(c *gin.Context) { s.listEvents(c, false) })
-	r.GET("/v1/events/:id", func(c *gin.Context) { s.getEvent(c, docs) })
+	r.GET("/v1/events/:id", s.getEvent)
 	r.GET("/v1/events/:id/tickets", s.listTickets)
 	r.GET("/v1/events/:id/plan", func(c *gin.Context) { s.getPlan(c, plans) })
+	r.GET("/v1/events/:id/plan/:version", func(c *gin.Context) { s.getPlan(c, plans) })
 
 	r.GET(adminEventsPath, s.requireAdmin, func(c *gin.Context) { s.listEvents(c, true) })
 	r.POST(adminEventsPath, s.requireAdmin, s.createEvent)
 	r.PATCH(adminEventsPath+"/:id", s.requireAdmin, s.updateEvent)
-	r.PUT(adminEventsPath+"/:id", s.requireAdmin, s.updateEvent)
+	r.PUT(adminEventsPath+"/:id", s.requireAdmin, s.putEvent)
 }
 
 // eventView is an event as clients see it: with its stock and its room. What
 // cannot be known at the moment is null, never a guess.
 type eventView struct {
-	ID          string              `json:"id"`
-	Name        string              `json:"name"`
-	Type        string              `json:"type"`
-	Description string              `json:"description"`
-	StartsAt    time.Time           `json:"starts_at"`
-	DoorsAt     *time.Time          `json:"doors_at"`
-	Timezone    string              `json:"timezone"`
-	Status      string              `json:"status"`
-	Venue       catalog.Venue       `json:"venue"`
-	Artists     []catalog.Artist    `json:"artists"`
-	Tiers       []tierView          `json:"tiers"`
-	Tickets     *ticketsView        `json:"tickets"`
-	MaxPerBuyer int                 `json:"max_per_buyer"`
-	SingleSeats catalog.SingleSeats `json:"single_seats"`
-	Room        *eventRoomView      `json:"room"`
+	ID          string                `json:"id"`
+	Name        string                `json:"name"`
+	Type        string                `json:"type"`
+	Description string                `json:"description"`
+	StartsAt    time.Time             `json:"starts_at"`
+	DoorsAt     *time.Time            `json:"doors_at"`
+	Timezone    string                `json:"timezone"`
+	Status      string                `json:"status"`
+	Venue       catalog.Venue         `json:"venue"`
+	Artists     []catalog.Artist      `json:"artists"`
+	Images      []catalog.Image       `json:"images"`
+	Tiers       []tierView            `json:"tiers"`
+	Tickets     *ticketsView          `json:"tickets"`
+	MaxPerBuyer int                   `json:"max_per_buyer"`
+	SingleSeats catalog.SingleSeats   `json:"single_seats"`
+	Fees        feesView              `json:"fees"`
+	Tax         *taxView              `json:"tax"`          // null: there is none
+	Cancel      *catalog.CancelPolicy `json:"cancellation"` // null: buyers cannot cancel what they have paid
+	Room        *eventRoomView        `json:"room"`
+	PlanURL     string                `json:"plan_url,omitempty"` // of a single event
+	Series      *catalog.SeriesName   `json:"series"`             // null: it is none of several dates
+	UpdatedAt   time.Time             `json:"updated_at"`         // not for stock and room
+}
+
+// feesView is what is charged besides the prices.
+type feesView struct {
+	PerTicket catalog.Money `json:"per_ticket"`
+	PerOrder  catalog.Money `json:"per_order"`
+}
+
+// taxView is what prices and fees contain, or what comes on top of them.
+type taxView struct {
+	Name     string       `json:"name"`
+	Percent  catalog.Rate `json:"percent"`
+	Included bool         `json:"included"`
 }
 
 type tierView struct {
@@ -89,23 +109,41 @@ func (s *Server) eventView(ctx context.Context, e catalog.Event) eventView {
 	return s.eventViews(ctx, []catalog.Event{e})[0]
 }
 
+// viewsAtOnce is how many events of a list are joined at a time. What is known
+// of an event is remembered for a moment, so that a list asks for each of its events
+// at most once in that time, however many read it.
+const viewsAtOnce = 16
+
 // eventViews joins events with stock and rooms. Once the queue did not answer it
 // is not asked again for the rest of them.
 func (s *Server) eventViews(ctx context.Context, events []catalog.Event) []eventView {
 	views := make([]eventView, len(events))
-	down := false
+	var down atomic.Bool
+	var all errgroup.Group
+	all.SetLimit(viewsAtOnce)
 	for i, e := range events {
 		v := &views[i]
 		*v = eventView{
 			ID: e.ID, Name: e.Name, Type: e.Type, Description: e.Description, StartsAt: e.StartsAt, DoorsAt: e.DoorsAt, Timezone: e.Timezone,
-			Status: e.Status, Venue: e.Venue, Artists: e.Artists, MaxPerBuyer: e.MaxPerBuyer, SingleSeats: e.SingleSeats,
-			Tiers: make([]tierView, len(e.Tiers)),
+			Status: e.Status, Venue: e.Venue, Artists: e.Artists, Images: imagesOf(e), MaxPerBuyer: e.MaxPerBuyer, SingleSeats: e.SingleSeats,
+			Fees:  feesView{catalog.Money{Amount: e.Terms.FeePerTicket, Currency: e.Currency}, catalog.Money{Amount: e.Terms.FeePerOrder, Currency: e.Currency}},
+			Tiers: make([]tierView, len(e.Tiers)), Cancel: e.Terms.Cancel,
+			Series: e.Series, UpdatedAt: e.UpdatedAt,
+		}
+		if t := e.Terms.Tax; t.Rate > 0 {
+			v.Tax = &taxView{t.Name, t.Rate, t.Included}
 		}
 		for k, t := range e.Tiers {
 			v.Tiers[k].Tier = t
 		}
-		down = down || !s.addStock(ctx, v) || !s.addRoom(ctx, v)
+		all.Go(func() error {
+			if !down.Load() && (!s.addStock(ctx, v) || !s.addRoom(ctx, v)) {
+				down.Store(true)
+			}
+			return nil
+		})
 	}
+	_ = all.Wait()
 	return views
 }
 
@@ -133,32 +171,60 @@ func (s *Server) addRoom(ctx context.Context, v *eventView) bool {
 }
 
 func (s *Server) listEvents(c *gin.Context, drafts bool) {
-	q := catalog.Query{Drafts: drafts}
-	err := query(c, "name", "artist", "type", "city", "from", "to", "limit", "cursor")
+	q, err := eventQuery(c, "limit", "cursor")
 	if err == nil {
-		q.Name, q.Artist, q.Type, q.City, q.Cursor = c.Query("name"), c.Query("artist"), c.Query("type"), c.Query("city"), c.Query("cursor")
-		q.From, q.To, err = timeRange(c.Query("from"), c.Query("to"), "from", "to")
-	}
-	if err == nil {
+		q.Drafts, q.Cursor = drafts, c.Query("cursor")
 		q.Limit, err = limitOf(c, catalog.DefaultEvents, catalog.MostEvents)
 	}
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
-	page, err := s.Catalog.Events(c.Request.Context(), q)
+	if drafts {
+		list, err := s.eventList(c.Request.Context(), q)
+		if err != nil {
+			s.fail(c, err)
+			return
+		}
+		s.tagged(c, "private, no-store", list)
+		return
+	}
+	doc, err := s.eventLists.of(c.Request.Context(), s.Clock, c.Request.URL.Query().Encode(), func(ctx context.Context, last *codedDocument) (*codedDocument, int, error) {
+		list, err := s.eventList(ctx, q)
+		if err != nil {
+			return nil, 0, err
+		}
+		body, err := json.Marshal(list)
+		if err != nil {
+			return nil, 0, err
+		}
+		now := newCoded(body)
+		if last != nil && last.same(now) { // which may be compressed already
+			now = last
+		}
+		return now, now.size(), nil
+	})
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
-	cache := cacheEvents
-	if drafts {
-		cache = "private, no-store"
+	doc.write(c.Writer, c.Request, eventType, eventCaching)
+}
+
+// mostEventLists bounds the kept lists, which anybody can ask for in any number of ways.
+const mostEventLists = 32 << 20
+
+type eventList struct {
+	Events []eventView `json:"events"`
+	Next   *string     `json:"next_cursor"`
+}
+
+func (s *Server) eventList(ctx context.Context, q catalog.Query) (eventList, error) {
+	page, err := s.Catalog.Events(ctx, q)
+	if err != nil {
+		return eventList{}, err
 	}
-	s.tagged(c, cache, struct {
-		Events []eventView `json:"events"`
-		Next   *string     `json:"next_cursor"`
-	}{s.eventViews(c.Request.Context(), page.Events), orNull(page.Next)})
+	return eventList{s.eventViews(ctx, page.Events), orNull(page.Next)}, nil
 }
 
 // publicEvent finds the event that the path names. Drafts are there for
@@ -177,25 +243,46 @@ func (s *Server) publicEvent(c *gin.Context) (catalog.Event, error) {
 	return e, err
 }
 
-func (s *Server) getEvent(c *gin.Context, docs *eventDocs) {
+// fullEventView is eventView with what is said of single events only.
+func (s *Server) fullEventView(ctx context.Context, e catalog.Event) eventView {
+	v := s.eventView(ctx, e)
+	v.PlanURL = s.planURL(ctx, e.ID)
+	return v
+}
+
+// planURL is where the event's plan can be had for good, or "" when that is not
+// known now.
+func (s *Server) planURL(ctx context.Context, event string) string {
+	_, version, err := s.Catalog.PlanView(ctx, event)
+	if err != nil || version == "" {
+		return ""
+	}
+	return "/v1/events/" + event + "/plan/" + url.PathEscape(version)
+}
+
+func (s *Server) getEvent(c *gin.Context) {
 	err := query(c)
 	var e catalog.Event
 	if err == nil {
 		e, err = s.publicEvent(c)
 	}
-	var doc *eventDoc
+	if err == nil && e.Status == "draft" {
+		private(c, http.StatusOK, s.fullEventView(c.Request.Context(), e))
+		return
+	}
+	var doc *codedDocument
 	if err == nil {
-		doc, err = docs.of(c.Request.Context(), s, &e)
+		doc, err = s.eventDoc(c.Request.Context(), &e)
 	}
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
-	answerEvent(c, doc)
+	doc.write(c.Writer, c.Request, eventType, eventCaching)
 }
 
 func (s *Server) listTickets(c *gin.Context) {
-	err := query(c, "section", "tier", "status", "limit", "cursor")
+	err := query(c, "section", "tier", "status", "attribute", "limit", "cursor")
 	var page catalog.TicketPage
 	if err == nil {
 		_, page, err = s.ticketPage(c)
@@ -224,7 +311,8 @@ func (s *Server) ticketPage(c *gin.Context) (catalog.Event, catalog.TicketPage, 
 	}
 	page, err := s.Catalog.Tickets(c.Request.Context(), catalog.TicketQuery{
 		Event: e.ID, Section: c.Query("section"), Tier: c.Query("tier"), Status: c.Query("status"),
-		Limit: limit, Cursor: c.Query("cursor"),
+		Attribute: c.Query("attribute"),
+		Limit:     limit, Cursor: c.Query("cursor"),
 	})
 	if page.Tickets == nil {
 		page.Tickets = []catalog.Ticket{}
@@ -232,84 +320,56 @@ func (s *Server) ticketPage(c *gin.Context) (catalog.Event, catalog.TicketPage, 
 	return e, page, err
 }
 
-func (s *Server) getPlan(c *gin.Context, plans *gzipped) {
+// mostPlans bounds the kept plans in bytes: compressing a stadium anew for every
+// visitor would cost more than serving it.
+const mostPlans = 128 << 20
+
+// Header values that plans have.
+var (
+	planCaching   = []string{cachePlan}
+	latestCaching = []string{cacheLatest}
+)
+
+// getPlan answers with a plan, by its event alone or by its version, too: then
+// caches may keep it for good.
+func (s *Server) getPlan(c *gin.Context, plans *keep[*codedDocument]) {
 	err := query(c)
 	var e catalog.Event
 	if err == nil {
 		e, err = s.publicEvent(c)
 	}
-	var doc []byte
+	var plain []byte
 	var version string
 	if err == nil {
-		doc, version, err = s.Catalog.PlanView(c.Request.Context(), e.ID)
+		plain, version, err = s.Catalog.PlanView(c.Request.Context(), e.ID)
+	}
+	cache, named := latestCaching, c.Param("version")
+	if err == nil && named != "" {
+		cache = planCaching
+		if named != version {
+			err = fault.New(fault.NotFound, "the event has no plan of the version %q", clip(named))
+		}
+	}
+	if err == nil {
+		if e.Status == "draft" {
+			cache = draftCaching
+		}
+		now := s.Clock().Unix()
+		doc, ok := plans.get(version, now)
+		if !ok {
+			doc = newTagged(version, plain)
+			plans.put(version, doc, doc.size(), now)
+		}
+		err = doc.answer(c, eventType, cache)
 	}
 	if err != nil {
 		s.fail(c, err)
-		return
 	}
-	cache := cachePlan
-	if e.Status == "draft" {
-		cache = "private, no-store"
-	}
-	c.Header("Cache-Control", cache)
-	c.Writer.Header().Add("Vary", "Accept-Encoding")
-	small := accepts(c.GetHeader("Accept-Encoding"), "gzip")
-	tag := `"` + version + `"`
-	if small {
-		tag = `"` + version + `-gzip"` // the same plan in other bytes
-	}
-	c.Header("ETag", tag)
-	if matches(c, tag) {
-		c.Status(http.StatusNotModified)
-		return
-	}
-	if small {
-		if doc, err = plans.of(version, doc); err != nil {
-			s.fail(c, err)
-			return
-		}
-		c.Header("Content-Encoding", "gzip")
-	}
-	c.Header("Content-Length", strconv.Itoa(len(doc)))
-	c.Data(http.StatusOK, jsonType, doc)
-}
-
-// gzipped keeps the compressed plans of the events on sale: compressing a
-// stadium anew for every visitor would cost more than serving it.
-type gzipped struct {
-	mu   sync.Mutex
-	made map[string][]byte // by version
-	size int
-}
-
-// mostGzipped bounds the kept bytes.
-const mostGzipped = 64 << 20
-
-func (g *gzipped) of(version string, doc []byte) ([]byte, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock() // also so that a crowd compresses a plan once
-	if b, ok := g.made[version]; ok {
-		return b, nil
-	}
-	var b bytes.Buffer
-	w := gzip.NewWriter(&b)
-	if _, err := w.Write(doc); err != nil {
-		return nil, err
-	}
-	if err := w.Close(); err != nil {
-		return nil, err
-	}
-	if g.size += b.Len(); g.size > mostGzipped {
-		clear(g.made)
-		g.size = b.Len()
-	}
-	g.made[version] = b.Bytes()
-	return b.Bytes(), nil
 }
 
 // originalEvent is an event with its venue and its tickets in one answer.
 func (s *Server) originalEvent(c *gin.Context) {
-	err := query(c, "section", "tier", "status", "limit", "cursor")
+	err := query(c, "section", "tier", "status", "attribute", "limit", "cursor")
 	var e catalog.Event
 	var page catalog.TicketPage
 	if err == nil {
@@ -373,6 +433,10 @@ func (s *Server) createEvent(c *gin.Context) {
 	if err == nil {
 		e, notices, err = s.EventDefaults.ParseEvent(doc)
 	}
+	if err == nil && e.Dates != nil {
+		s.createSeries(c, e, notices)
+		return
+	}
 	if err == nil {
 		err = s.record(c, "event.create", e.Name, gin.H{"name": e.Name, "venue": e.Venue.Name, "starts_at": e.StartsAt})
 	}
@@ -420,7 +484,7 @@ func (s *Server) updateEvent(c *gin.Context) {
 		err = body(c, &p)
 	}
 	if err == nil && p == (catalog.EventPatch{}) {
-		err = fault.New(fault.Invalid, "nothing is changed: name, status, description, starts_at, doors_at, max_per_buyer or single_seats is expected")
+		err = fault.New(fault.Invalid, "nothing is changed: name, status, description, starts_at, doors_at, max_per_buyer, single_seats, rotating_codes, images, fees, tax or cancellation is expected")
 	}
 	if err == nil {
 		err = p.Check()
@@ -454,11 +518,15 @@ func (s *Server) tagged(c *gin.Context, cache string, v any) {
 	etagged(c, b, jsonType, cache)
 }
 
-// matches tells whether the client has the representation with this tag (weak
-// comparison, RFC 9110 section 13.1.2).
-func matches(c *gin.Context, tag string) bool {
-	for _, header := range c.Request.Header.Values("If-None-Match") {
-		for one := range strings.SplitSeq(header, ",") {
+// matches tells whether the client has the representation with this tag.
+func matches(c *gin.Context, tag string) bool { return holds(c.Request.Header["If-None-Match"], tag) }
+
+// holds tells whether If-None-Match names a tag (weak comparison, RFC 9110
+// section 13.1.2).
+func holds(header []string, tag string) bool {
+	tag = strings.TrimPrefix(tag, "W/")
+	for _, line := range header {
+		for one := range strings.SplitSeq(line, ",") {
 			one = strings.TrimPrefix(strings.TrimSpace(one), "W/")
 			if one == tag || one == "*" {
 				return true
@@ -524,16 +592,4 @@ func timeOrDate(v, name string) (t time.Time, date bool, err error) {
 		return t.UTC(), false, nil
 	}
 	return t, false, fault.New(fault.Invalid, "query parameter %q must be a date such as 2027-01-31 or a time such as 2027-01-31T19:00:00Z", name)
-}
-
-// essentialsOf is what the event's page says without scripts.
-func essentialsOf(e catalog.Event, v eventView) eventEssentialsData {
-	data := eventEssentialsData{Event: e, Tiers: make([]tierEssentials, len(v.Tiers))}
-	for i, t := range v.Tiers {
-		data.Tiers[i] = tierEssentials{Name: t.Name, Price: t.Price, Known: t.Available != nil}
-		if t.Available != nil {
-			data.Tiers[i].Available = *t.Available
-		}
-	}
-	return data
 }

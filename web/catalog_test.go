@@ -39,14 +39,16 @@ const operator = "an-admin-token-for-tests"
 // box is a box office: the whole server but its hubs, on a real Postgres and a
 // Redis of its own.
 type box struct {
-	t       *testing.T
+	t       testing.TB
+	server  *web.Server
+	metrics *prometheus.Registry
 	handler http.Handler
 	store   *catalogpg.Store
 	redis   *stack.Redis
 	event   catalog.Event
 }
 
-func newBox(t *testing.T) *box {
+func newBox(t testing.TB) *box {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	ctx := t.Context()
@@ -57,7 +59,7 @@ func newBox(t *testing.T) *box {
 		t.Fatal(err)
 	}
 	t.Cleanup(db.Close)
-	b := &box{t: t, store: catalogpg.New(db, nil), redis: stacktest.OwnRedis(t, stack.RedisOptions{Forget: true})}
+	b := &box{t: t, metrics: prometheus.NewRegistry(), store: catalogpg.New(db, nil), redis: stacktest.OwnRedis(t, stack.RedisOptions{Forget: true})}
 	address, err := redis.ParseURL(b.redis.URL())
 	if err != nil {
 		t.Fatal(err)
@@ -89,13 +91,13 @@ func newBox(t *testing.T) *box {
 	}
 	server, err := web.New(web.Deps{
 		Roles: web.Roles{Shop: true}, PublicURL: &url.URL{Scheme: "http", Host: "shop.test"}, AdminToken: operator,
-		Catalog: events, Rooms: rooms, Shop: shop, Inventory: inventory, Keys: keys, Audit: audit.New(db),
-		Sandbox: sandbox, Clock: time.Now, Logger: log, Registerer: prometheus.NewRegistry(),
+		Catalog: events, Organiser: b.store, Rooms: rooms, Shop: shop, Inventory: inventory, Keys: keys, Audit: audit.New(db),
+		Sandbox: sandbox, Clock: time.Now, Logger: log, Registerer: b.metrics,
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b.handler = server.Handler()
+	b.server, b.handler = server, server.Handler()
 	if r := b.do("POST", "/v1/admin/events", boxEvent("First night", "on_sale"), asOperator); r.Code != http.StatusCreated {
 		t.Fatalf("creating the event: %d %s", r.Code, r.Body)
 	}
@@ -251,13 +253,28 @@ func TestTicketsInPages(t *testing.T) {
 func TestPlanIsCompressedAndImmutable(t *testing.T) {
 	t.Parallel()
 	b := newBox(t)
-	target := "/v1/events/" + b.event.ID + "/plan"
+	latest := "/v1/events/" + b.event.ID + "/plan"
+	var e struct {
+		PlanURL string `json:"plan_url"`
+	}
+	b.get(200, "/v1/events/"+b.event.ID, &e)
+	target := e.PlanURL
+	if !strings.HasPrefix(target, latest+"/") {
+		t.Fatalf("the event's plan is at %q", target)
+	}
 	plain := b.get(200, target, nil)
+	if w := b.get(200, latest, nil); strings.Contains(w.Header().Get("Cache-Control"), "immutable") ||
+		!strings.Contains(w.Header().Get("Cache-Control"), "max-age=60") || !bytes.Equal(w.Body.Bytes(), plain.Body.Bytes()) {
+		t.Errorf("the plan without its version: %v", w.Header())
+	}
+	if w := b.get(404, latest+"/other", nil); w.Header().Get("Cache-Control") != "no-store" {
+		t.Errorf("a plan of another version: %v", w.Header())
+	}
 	if h := plain.Header(); h.Get("Content-Encoding") != "" || !strings.Contains(h.Get("Cache-Control"), "immutable") ||
 		h.Get("Vary") != "Accept-Encoding" || h.Get("ETag") == "" {
 		t.Errorf("headers of the plain plan: %v", h)
 	}
-	small := b.get(200, target, nil, header("Accept-Encoding", "br, gzip;q=0.5"))
+	small := b.get(200, target, nil, header("Accept-Encoding", "br;q=0, gzip;q=0.5"))
 	if small.Header().Get("Content-Encoding") != "gzip" || small.Header().Get("ETag") == plain.Header().Get("ETag") {
 		t.Errorf("headers of the compressed plan: %v", small.Header())
 	}

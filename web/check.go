@@ -43,7 +43,11 @@ func (s *Server) checkPass(c *gin.Context) {
 	c.Header("Cache-Control", "no-store")
 	// The one place where the room of a protected site is looked up. A room that
 	// is bypassed lets everybody through from here.
-	room, err := s.Rooms.Room(c.Request.Context(), event)
+	err = s.publicRoom(c.Request.Context(), event)
+	var room waitroom.Room
+	if err == nil {
+		room, err = s.Rooms.Room(c.Request.Context(), event)
+	}
 	if fault.Is(err, fault.NotFound) {
 		s.fail(c, err)
 		return
@@ -165,7 +169,10 @@ func (s *Server) enterSite(c *gin.Context) {
 		s.failPage(c, err)
 		return
 	}
-	room, err := s.Rooms.Room(ctx, event)
+	var room waitroom.Room
+	if err = s.publicRoom(ctx, event); err == nil {
+		room, err = s.Rooms.Room(ctx, event)
+	}
 	if err != nil {
 		s.failPage(c, err)
 		return

@@ -284,7 +284,7 @@ func TestAnyWayBackLoadsTheSamePage(t *testing.T) {
 		"queue.en.html": {Data: []byte("<title><!--onsale:title--></title><!--onsale:data-->")},
 	}
 	var err error
-	if e.server.pages, err = loadPages(e.server.UI); err != nil {
+	if e.server.pages, err = loadPages(e.server.UI, nil); err != nil {
 		t.Fatal(err)
 	}
 	plain := e.do("GET", "/queue/"+testEvent, "", "Accept", "text/html")
@@ -294,7 +294,7 @@ func TestAnyWayBackLoadsTheSamePage(t *testing.T) {
 			t.Errorf("%s: %d %s", back, a.StatusCode, a.text)
 		}
 	}
-	if n := len(e.server.pages.kept); n != 1 {
+	if n := len(e.server.pages.kept.items); n != 1 {
 		t.Errorf("%d pages are kept", n)
 	}
 }

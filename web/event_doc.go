@@ -2,15 +2,8 @@ package web
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
-	"net/http"
-	"strconv"
-	"sync"
 	"time"
-
-	"github.com/gin-gonic/gin"
 
 	"onsale/catalog"
 	"onsale/checkout"
@@ -23,63 +16,57 @@ import (
 type eventSources struct {
 	name, kind, description, status string
 	timezone                        string
+	updatedAt                       time.Time
+	series                          catalog.SeriesName
 	startsAt, doorsAt               time.Time
 	venue                           catalog.Venue
 	maxPerBuyer                     int
 	singleSeats                     catalog.SingleSeats
+	terms                           catalog.Terms // without the pointer, whose policy is next
+	cancel                          catalog.CancelPolicy
+	cancels                         bool
 	// What is behind these pointers is replaced when it changes, never written to.
 	artists *catalog.Artist // the first of them
 	tiers   *catalog.Tier   // the first of them
+	images  *catalog.Image  // the first of them
 	stock   *checkout.Stock // nil: not known now
+	plan    string
 
 	room         waitroom.State // "": not known now
 	opensAt      time.Time
 	closedReason string
 }
 
-// eventDoc is the encoded document of an event.
-type eventDoc struct {
+// eventAnswer is what is said of an event for a moment.
+type eventAnswer struct {
 	from eventSources
-	body []byte
-	// Header values, as net/http has them; they are shared and not changed.
-	etag, length []string
+	doc  *codedDocument // shared by all answers that say the same,
+	raw  *rawAnswers    // as is this
 }
 
-// eventDocs keeps the documents of the events people look at, so that a crowd
-// costs one encoding whenever something changed, not one per request.
-type eventDocs struct {
-	mu   sync.RWMutex
-	made map[string]*eventDoc // by event
-}
+// mostEventDocs bounds the kept documents of events, of some KB each, in bytes.
+const mostEventDocs = 64 << 20
 
-// mostEventDocs bounds the kept documents, of some KB each.
-const mostEventDocs = 1000
-
-// of returns the document of e as it is now.
-func (d *eventDocs) of(ctx context.Context, s *Server, e *catalog.Event) (*eventDoc, error) {
-	from := s.eventSources(ctx, e)
-	d.mu.RLock()
-	doc := d.made[e.ID]
-	d.mu.RUnlock()
-	if doc != nil && doc.from == from {
-		return doc, nil
-	}
-	body, err := json.Marshal(s.eventView(ctx, *e))
+// eventDoc returns the document of e as it is now. It is encoded only when something
+// has changed.
+func (s *Server) eventDoc(ctx context.Context, e *catalog.Event) (*codedDocument, error) {
+	answer, err := s.eventDocs.of(ctx, s.Clock, e.ID, func(ctx context.Context, last *eventAnswer) (*eventAnswer, int, error) {
+		now := &eventAnswer{from: s.eventSources(ctx, e)}
+		if last != nil && last.from == now.from {
+			now.doc, now.raw = last.doc, last.raw
+		} else {
+			body, err := json.Marshal(s.fullEventView(ctx, *e))
+			if err != nil {
+				return nil, 0, err
+			}
+			now.doc, now.raw = newCoded(body), new(rawAnswers)
+		}
+		return now, now.doc.size(), nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256(body)
-	doc = &eventDoc{
-		from: from, body: body,
-		etag: []string{`"` + hex.EncodeToString(sum[:12]) + `"`}, length: []string{strconv.Itoa(len(body))},
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.made) >= mostEventDocs {
-		clear(d.made)
-	}
-	d.made[e.ID] = doc
-	return doc, nil
+	return answer.doc, nil
 }
 
 // eventSources looks at everything the document of e is made from, most of it
@@ -87,7 +74,14 @@ func (d *eventDocs) of(ctx context.Context, s *Server, e *catalog.Event) (*event
 func (s *Server) eventSources(ctx context.Context, e *catalog.Event) eventSources {
 	from := eventSources{
 		name: e.Name, kind: e.Type, description: e.Description, status: e.Status, timezone: e.Timezone, startsAt: e.StartsAt,
-		venue: e.Venue, maxPerBuyer: e.MaxPerBuyer, singleSeats: e.SingleSeats,
+		venue: e.Venue, maxPerBuyer: e.MaxPerBuyer, singleSeats: e.SingleSeats, terms: e.Terms,
+	}
+	if from.terms.Cancel != nil {
+		from.cancel, from.cancels, from.terms.Cancel = *e.Terms.Cancel, true, nil
+	}
+	from.updatedAt = e.UpdatedAt
+	if e.Series != nil {
+		from.series = *e.Series
 	}
 	if e.DoorsAt != nil {
 		from.doorsAt = *e.DoorsAt
@@ -98,6 +92,10 @@ func (s *Server) eventSources(ctx context.Context, e *catalog.Event) eventSource
 	if len(e.Tiers) > 0 {
 		from.tiers = &e.Tiers[0]
 	}
+	if len(e.Images) > 0 {
+		from.images = &e.Images[0]
+	}
+	from.plan = s.planURL(ctx, e.ID)
 	stock, err := s.Inventory.Stock(ctx, e.ID)
 	if err != nil && !fault.Is(err, fault.NotFound) {
 		return from // the room, which is in the same place, is not known either
@@ -108,27 +106,6 @@ func (s *Server) eventSources(ctx context.Context, e *catalog.Event) eventSource
 	}
 	return from
 }
-
-// answerEvent answers with the document, or 304 to who has it.
-func answerEvent(c *gin.Context, doc *eventDoc) {
-	h := c.Writer.Header()
-	h["Etag"] = doc.etag
-	h["Cache-Control"] = eventCaching
-	if matches(c, doc.etag[0]) {
-		c.Status(http.StatusNotModified)
-		return
-	}
-	h["Content-Type"] = eventType
-	if len(doc.body) > selfCounted {
-		h["Content-Length"] = doc.length
-	}
-	c.Status(http.StatusOK)
-	_, _ = c.Writer.Write(doc.body) // who has gone does not read it
-}
-
-// selfCounted is what net/http surely counts itself. A header less keeps the
-// header map in one group, and that is felt by a crowd.
-const selfCounted = 2000
 
 // Header values that all documents of events have.
 var (

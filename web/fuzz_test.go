@@ -37,6 +37,7 @@ const (
 // willing is a catalog, a hold store and an order store that always answer.
 type willing struct {
 	web.Catalog
+	web.Organiser
 	checkout.HoldStore
 	checkout.OrderStore
 
@@ -109,6 +110,13 @@ func (w *willing) CreateOrder(_ context.Context, k checkout.Key, o checkout.NewO
 	return checkout.Order{ID: fuzzOrder, Event: o.Event, Status: checkout.AwaitingPayment, Buyer: o.Buyer}, nil
 }
 
+func (w *willing) Answered(_ context.Context, k checkout.Key) (checkout.Order, bool, error) {
+	if k.Value == "" {
+		panic("a key without a value reached the store")
+	}
+	return checkout.Order{}, false, nil
+}
+
 func (w *willing) Order(_ context.Context, order string) (checkout.Order, error) {
 	if order != fuzzOrder {
 		return checkout.Order{}, fault.New(fault.NotFound, "no such order")
@@ -120,7 +128,7 @@ func (w *willing) Orders(context.Context, checkout.OrderQuery) (checkout.OrderPa
 	return checkout.OrderPage{}, nil
 }
 
-func (w *willing) CancelOrder(context.Context, string, string) (checkout.Order, error) {
+func (w *willing) CancelOrder(context.Context, *checkout.Key, string, string) (checkout.Order, error) {
 	return checkout.Order{ID: fuzzOrder, Event: fuzzEvent, Visitor: fuzzVisitor, Status: checkout.Cancelled}, nil
 }
 
@@ -158,7 +166,7 @@ func fuzzShop(f *testing.F) (http.Handler, map[string]string) {
 	must(f, err)
 	server, err := web.New(web.Deps{
 		Roles: web.Roles{Shop: true}, PublicURL: &url.URL{Scheme: "http", Host: "shop.test"}, AdminToken: operator,
-		Catalog: w, Rooms: new(waitroom.Service), Shop: shop, Inventory: inventory, Keys: keys,
+		Catalog: w, Organiser: w, Rooms: new(waitroom.Service), Shop: shop, Inventory: inventory, Keys: keys,
 		Clock: time.Now, Logger: log, Registerer: prometheus.NewRegistry(),
 	})
 	must(f, err)

@@ -88,5 +88,8 @@ func takeOver(w http.ResponseWriter) (net.Conn, error) {
 		_ = conn.Close()
 		return nil, errEarly
 	}
+	if c, ok := conn.(*quickConn); ok {
+		return c.TCPConn, nil
+	}
 	return conn, nil
 }

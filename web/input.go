@@ -50,6 +50,9 @@ func badJSON(err error) error {
 	if e, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return fault.New(fault.TooLarge, "the body is larger than %d bytes", e.Limit)
 	}
+	if f, ok := fault.Of(err); ok { // of a type that reads its own text
+		return f
+	}
 	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		if e.Field == "" {
 			return fault.New(fault.Invalid, "the body must be a JSON object, not a %s", e.Value)
@@ -137,4 +140,14 @@ func clip(s string) string {
 		return strings.ToValidUTF8(s[:most], "") + "…"
 	}
 	return strings.ToValidUTF8(s, "")
+}
+
+// instant reads a query parameter that is a time, or nothing.
+func instant(c *gin.Context, name string) (t time.Time, err error) {
+	if v := c.Query(name); v != "" {
+		if t, err = time.Parse(time.RFC3339, v); err != nil {
+			err = fault.Wrap(err, fault.Invalid, "query parameter %q must be a time such as 2027-03-01T00:00:00Z", name)
+		}
+	}
+	return t, err
 }

@@ -408,3 +408,46 @@ func TestOrdersEnd(t *testing.T) {
 		t.Errorf("the second page: %+v", orders)
 	}
 }
+
+// TestRepeatedRefundOfMoney sends a refund of all the money again, as who has lost the
+// answer does: it is the same answer, and not that nothing is left.
+// TestOperatorsInABuyersPlace: what an operator does on the routes of buyers stands in
+// the audit log, and what buyers do themselves does not.
+func TestOperatorsInABuyersPlace(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, stageOptions{})
+	o, list := s.soldTickets(1, 2)
+	give := func(ticket string, who func(*http.Request)) {
+		t.Helper()
+		s.post("/v1/orders/"+o.Order+"/tickets/"+ticket+"/transfer", `{"name":"Grace Example","email":"grace@example.com"}`, who).ok(200, nil)
+	}
+	give(list[0].Ticket, bearing(o.Token))
+	if n := query[int](s, `select count(*)::int from audit_log where action = 'ticket.transfer'`); n != 0 {
+		t.Errorf("the audit log has %d transfers of buyers", n)
+	}
+	give(list[1].Ticket, asOperator)
+	s.post("/v1/orders/"+o.Order+"/cancel", `{}`, asOperator).refused(409, "conflict")
+	for _, action := range []string{"ticket.transfer", "order.cancel"} {
+		if n := query[int](s, `select count(*)::int from audit_log where action = $1`, action); n != 1 {
+			t.Errorf("the audit log has %d of %s, want 1", n, action)
+		}
+	}
+}
+
+func TestRepeatedRefundOfMoney(t *testing.T) {
+	t.Parallel()
+	s := newStage(t, stageOptions{})
+	o, _ := s.soldTickets(1)
+	path, all := "/v1/admin/orders/"+o.Order+"/refund", fmt.Sprintf(`{"amount":%d}`, o.Total.Amount)
+	for range 2 {
+		var back struct{ Refunded catalog.Money }
+		s.post(path, all, asOperator, keyed("all of it")).ok(200, &back)
+		if back.Refunded != o.Total {
+			t.Errorf("%+v went back of %+v", back.Refunded, o.Total)
+		}
+	}
+	s.post(path, `{"amount":1}`, asOperator, keyed("all of it")).refused(422, "idempotency-key-reused")
+	if n := query[int](s, `select count(*)::int from audit_log where action = 'order.refund'`); n != 1 {
+		t.Errorf("the audit log has %d refunds, want 1", n)
+	}
+}

@@ -11,6 +11,7 @@ import (
 
 type metrics struct {
 	requests *prometheus.HistogramVec
+	repeated prometheus.Counter
 	recent   recent
 
 	handles sync.Map // metricKey → prometheus.Observer: finding one by its labels costs more than observing
@@ -44,9 +45,13 @@ func newMetrics(reg prometheus.Registerer) (*metrics, error) {
 			Name: "onsale_http_request_seconds", Help: "Time to answer, by route and status.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"method", "route", "status"}),
+		repeated: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "onsale_http_repeated_requests_total",
+			Help: "Requests for an event that were the same as the one before on their connection, and so answered without being parsed.",
+		}),
 	}
 	if reg == nil {
 		return nil, errors.New("web: Registerer is required")
 	}
-	return m, reg.Register(m.requests)
+	return m, register(reg, m.requests, m.repeated)
 }

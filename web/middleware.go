@@ -23,12 +23,15 @@ const requestIDHeader = "X-Request-Id"
 // requestID gives every request a name that the answer, the log and a problem
 // document share. One that a proxy made is kept if it is an id and not prose.
 func (s *Server) requestID(c *gin.Context) {
-	name := c.GetHeader(requestIDHeader)
-	if !plainID(name) {
-		name = s.requests.next()
-	}
-	c.Writer.Header()[requestIDHeader] = []string{name}
+	c.Writer.Header()[requestIDHeader] = s.requestName(c.Request)
 	c.Next()
+}
+
+func (s *Server) requestName(r *http.Request) []string {
+	if given := r.Header[requestIDHeader]; len(given) > 0 && plainID(given[0]) {
+		return given[:1]
+	}
+	return []string{s.requests.next()}
 }
 
 // requestIDs names requests: a random name of this process and a count. That is
@@ -110,15 +113,20 @@ func (s *Server) recover(c *gin.Context) {
 
 // headers sets what every answer carries. Pages replace the policy by theirs.
 func (s *Server) headers(c *gin.Context) {
-	h := c.Writer.Header()
+	s.everyHeader(c.Writer.Header())
+	c.Next()
+}
+
+func (s *Server) everyHeader(h http.Header) {
 	for i := range everyAnswer {
 		h[everyAnswer[i].name] = everyAnswer[i].values
 	}
 	if s.secure {
-		h.Set("Strict-Transport-Security", "max-age=31536000")
+		h["Strict-Transport-Security"] = onlyTLS
 	}
-	c.Next()
 }
+
+var onlyTLS = []string{"max-age=31536000"}
 
 // everyAnswer are headers by their canonical names. All answers share the
 // values: who wants another sets it, and does not change it.
@@ -136,8 +144,20 @@ var everyAnswer = [...]struct {
 func (s *Server) limits(c *gin.Context) {
 	if c.Request.Body != nil {
 		most := s.BodyBytes
-		if c.FullPath() == adminEventsPath {
+		switch c.FullPath() {
+		case adminEventsPath, adminPlansPath:
 			most = max(most, adminEventBytes)
+		case adminEventsPath + "/:id":
+			if c.Request.Method == http.MethodPut {
+				most = max(most, adminEventBytes)
+			}
+		case importTicketsPath:
+			most = max(most, importTicketsBytes)
+		case scanBatchPath:
+			most = max(most, scanBatchBytes)
+		}
+		if c.FullPath() == webhookPath {
+			most = webhookBytes
 		}
 		c.Request.Body = http.MaxBytesReader(c.Writer, c.Request.Body, most)
 	}

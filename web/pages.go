@@ -2,7 +2,6 @@ package web
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -15,16 +14,13 @@ import (
 	"path"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/andybalholm/brotli"
 	"github.com/gin-gonic/gin"
 	"golang.org/x/sync/singleflight"
-	"golang.org/x/text/currency"
 	"golang.org/x/text/language"
 
-	"onsale/catalog"
 	"onsale/internal/fault"
 )
 
@@ -34,9 +30,18 @@ type UI fs.FS
 
 const (
 	pageFresh = time.Second // how old a rendered page may be
-	mostPages = 500         // rendered pages kept
+	mostPages = 64 << 20    // bytes of rendered pages kept
 	noPages   = "The browser pages are not part of this build. Build them with: make ui build\n"
 )
+
+// How long caches may keep pages. Browsers ask every time: a page names the
+// scripts of one build. Caches that all share may keep what all see for a second.
+const (
+	cacheShell = "no-cache"
+	cachePage  = "public, max-age=0, s-maxage=1, stale-while-revalidate=1, stale-if-error=600"
+)
+
+var pageType = []string{"text/html; charset=utf-8"}
 
 // pages renders shells and keeps the results for a moment: in a surge everybody
 // asks for the same page.
@@ -44,20 +49,19 @@ type pages struct {
 	shells map[string]string // by file name
 	csp    map[string]string // Content-Security-Policy, by file name
 	flight singleflight.Group
-	mu     sync.Mutex
-	kept   map[string]*rendered
+	kept   *keep[*rendered]
 }
 
 type rendered struct {
-	etag         string
-	html, br, gz []byte
-	at           time.Time
+	doc     *codedDocument
+	caching []string
+	at      time.Time
 }
 
 // loadPages reads the shells. Without a build there are none, and pages answer
 // with how to make one.
-func loadPages(ui UI) (*pages, error) {
-	p := &pages{shells: make(map[string]string), csp: make(map[string]string), kept: make(map[string]*rendered)}
+func loadPages(ui UI, images []string) (*pages, error) {
+	p := &pages{shells: make(map[string]string), csp: make(map[string]string), kept: newKeep[*rendered](mostPages)}
 	if ui == nil {
 		return p, nil
 	}
@@ -76,6 +80,9 @@ func loadPages(ui UI) (*pages, error) {
 		}
 		p.shells[name] = string(shell)
 		p.csp[name] = policy(hashes.Script, hashes.Style)
+		if slices.Contains(pagesWithImages, name) {
+			p.csp[name] = withImages(p.csp[name], images)
+		}
 	}
 	return p, nil
 }
@@ -102,8 +109,12 @@ func (s *Server) pageRoutes(r gin.IRouter) {
 	if s.Roles.Shop {
 		r.GET("/", s.indexPage)
 		r.GET("/events/:id", s.eventPage)
-		r.GET("/checkout/:id", s.plainPage("checkout.html", "Checkout"))
+		r.GET("/checkout/:id", s.checkoutPage())
 		r.GET("/orders/:id", s.plainPage("order.html", "Your order"))
+		r.GET("/t/:id", s.plainPage("ticket.html", "Your ticket"))
+		if s.Accounts != nil {
+			r.GET("/account", s.accountPage)
+		}
 		r.GET("/console", s.plainPage("console.html", "Console"))
 	}
 	r.GET("/assets/*file", s.asset)
@@ -116,6 +127,7 @@ type content struct {
 	Head       template.HTML
 	Essentials template.HTML
 	Data       any
+	Stock      bool // it tells all the same, which changes by the second
 }
 
 // page answers with a shell and its content. fill is called at most about once
@@ -127,28 +139,26 @@ func (s *Server) page(c *gin.Context, file, key string, fill func(ctx context.Co
 		return
 	}
 	key = file + " " + key
-	s.pages.mu.Lock()
-	r := s.pages.kept[key]
-	s.pages.mu.Unlock()
-	if r == nil || s.Clock().Sub(r.at) > pageFresh {
+	now := s.Clock()
+	r, ok := s.pages.kept.get(key, now.Unix())
+	if !ok || now.Sub(r.at) > pageFresh {
 		got, err, _ := s.pages.flight.Do(key, func() (any, error) {
 			ctx, cancel := context.WithTimeout(context.WithoutCancel(c.Request.Context()), 5*time.Second)
 			defer cancel()
+			at := s.Clock()
 			filled, err := fill(ctx)
 			if err != nil {
 				return nil, err
 			}
-			fresh, err := render(shell, filled, r)
+			doc, err := render(shell, filled, r)
 			if err != nil {
 				return nil, err
 			}
-			fresh.at = s.Clock()
-			s.pages.mu.Lock()
-			defer s.pages.mu.Unlock()
-			if len(s.pages.kept) >= mostPages {
-				clear(s.pages.kept)
+			fresh := &rendered{doc, []string{cacheShell}, at}
+			if filled.Stock {
+				fresh.caching = []string{cachePage}
 			}
-			s.pages.kept[key] = fresh
+			s.pages.kept.put(key, fresh, doc.size(), at.Unix())
 			return fresh, nil
 		})
 		if err != nil {
@@ -157,30 +167,14 @@ func (s *Server) page(c *gin.Context, file, key string, fill func(ctx context.Co
 		}
 		r, _ = got.(*rendered)
 	}
-	h := c.Writer.Header()
-	h.Set("Content-Security-Policy", s.pages.csp[file])
-	h.Set("Cache-Control", "no-cache")
-	h.Set("ETag", r.etag)
-	h.Add("Vary", "Accept-Encoding")
-	if c.GetHeader("If-None-Match") == r.etag {
-		c.Status(http.StatusNotModified)
-		return
-	}
-	const kind = "text/html; charset=utf-8"
-	switch accepted := c.GetHeader("Accept-Encoding"); {
-	case accepts(accepted, "br"):
-		h.Set("Content-Encoding", "br")
-		c.Data(http.StatusOK, kind, r.br)
-	case accepts(accepted, "gzip"):
-		h.Set("Content-Encoding", "gzip")
-		c.Data(http.StatusOK, kind, r.gz)
-	default:
-		c.Data(http.StatusOK, kind, r.html)
+	c.Writer.Header().Set("Content-Security-Policy", s.pages.csp[file])
+	if err := r.doc.answer(c, pageType, r.caching); err != nil {
+		s.failPage(c, err)
 	}
 }
 
-// render fills a shell and compresses it, unless last says the same already.
-func render(shell string, filled content, last *rendered) (*rendered, error) {
+// render fills a shell, unless last says the same already.
+func render(shell string, filled content, last *rendered) (*codedDocument, error) {
 	data, err := json.Marshal(filled.Data) // escapes <, > and &: safe inside a script element
 	if err != nil {
 		return nil, err
@@ -191,31 +185,14 @@ func render(shell string, filled content, last *rendered) (*rendered, error) {
 		"<!--onsale:essentials-->", string(filled.Essentials),
 		"<!--onsale:data-->", `<script type="application/json" id="onsale-data">`+string(data)+`</script>`,
 	).Replace(shell))
-	sum := sha256.Sum256(html)
-	r := &rendered{etag: `W/"` + hex.EncodeToString(sum[:12]) + `"`, html: html}
-	if last != nil && last.etag == r.etag {
-		r.br, r.gz = last.br, last.gz
-		return r, nil
+	doc := newCoded(html)
+	if last != nil && doc.same(last.doc) {
+		return last.doc, nil
 	}
-	var b bytes.Buffer
-	br := brotli.NewWriterLevel(&b, brotli.BestCompression)
-	if _, err := br.Write(html); err != nil {
-		return nil, err
+	if !filled.Stock { // else it is old before that pays
+		doc.level = brotli.BestCompression
 	}
-	if err := br.Close(); err != nil {
-		return nil, err
-	}
-	r.br = bytes.Clone(b.Bytes())
-	b.Reset()
-	gz := gzip.NewWriter(&b)
-	if _, err := gz.Write(html); err != nil {
-		return nil, err
-	}
-	if err := gz.Close(); err != nil {
-		return nil, err
-	}
-	r.gz = bytes.Clone(b.Bytes())
-	return r, nil
+	return doc, nil
 }
 
 // accepts reports whether an Accept-Encoding header lists a coding, other than
@@ -271,24 +248,6 @@ func (s *Server) plainPage(file, title string) gin.HandlerFunc {
 	}
 }
 
-func (s *Server) indexPage(c *gin.Context) {
-	s.page(c, "index.html", "", func(ctx context.Context) (content, error) {
-		page, err := s.Catalog.Events(ctx, catalog.Query{From: s.Clock()})
-		if err != nil {
-			return content{}, err
-		}
-		views := make([]any, 0, len(page.Events))
-		for i := range page.Events {
-			views = append(views, s.eventView(ctx, page.Events[i]))
-		}
-		essentials, err := execute(listEssentials, page.Events)
-		return content{
-			Title: "Events on sale", Essentials: essentials,
-			Data: map[string]any{"events": views, "next_cursor": orNull(page.Next), "now": s.Clock()},
-		}, err
-	})
-}
-
 func (s *Server) eventPage(c *gin.Context) {
 	event, err := id(c, "id")
 	if err != nil {
@@ -303,18 +262,7 @@ func (s *Server) eventPage(c *gin.Context) {
 		if e.Status == "draft" {
 			return content{}, fault.New(fault.NotFound, "no such event")
 		}
-		view := s.eventView(ctx, e)
-		essentials, err := execute(eventEssentials, essentialsOf(e, view))
-		if err != nil {
-			return content{}, err
-		}
-		head, err := execute(eventHead, map[string]any{
-			"Title": e.Name, "About": aboutEvent(e), "URL": strings.TrimSuffix(s.PublicURL.String(), "/") + "/events/" + e.ID,
-		})
-		return content{
-			Title: e.Name + " · " + e.Venue.Name, Head: head, Essentials: essentials,
-			Data: map[string]any{"event": view, "now": s.Clock()},
-		}, err
+		return s.eventContent(ctx, e)
 	})
 }
 
@@ -330,6 +278,9 @@ func (s *Server) queuePage(c *gin.Context) {
 	c.Header("Content-Language", lang)
 	c.Writer.Header().Add("Vary", "Accept-Language")
 	s.page(c, "queue."+lang+".html", event, func(ctx context.Context) (content, error) {
+		if err := s.publicRoom(ctx, event); err != nil {
+			return content{}, err
+		}
 		room, err := s.Rooms.Room(ctx, event)
 		if err != nil {
 			return content{}, err
@@ -380,10 +331,6 @@ func execute(t *template.Template, data any) (template.HTML, error) {
 	return template.HTML(b.String()), err //nolint:gosec // html/template has escaped it
 }
 
-func aboutEvent(e catalog.Event) string {
-	return fmt.Sprintf("%s, %s, %s", local(e.StartsAt, e.Timezone).Format("Monday, 2 January 2006"), e.Venue.Name, e.Venue.City)
-}
-
 // local is a time where the event takes place.
 func local(t time.Time, zone string) time.Time {
 	if place, err := time.LoadLocation(zone); err == nil {
@@ -396,53 +343,9 @@ var funcs = template.FuncMap{
 	"day": func(t time.Time, zone string) string {
 		return local(t, zone).Format("Monday, 2 January 2006, 15:04 MST")
 	},
-	"stamp": func(t time.Time) string { return t.Format(time.RFC3339) },
+	"hour":  func(t time.Time, zone string) string { return local(t, zone).Format("15:04 MST") },
+	"stamp": func(t time.Time, zone string) string { return local(t, zone).Format(time.RFC3339) },
 	"money": formatMoney,
-}
-
-var listEssentials = template.Must(template.New("list").Funcs(funcs).Parse(`<h1>Events on sale</h1>
-<ul>{{range .}}<li><a href="/events/{{.ID}}">{{.Name}}</a>, <time datetime="{{stamp .StartsAt}}">{{day .StartsAt .Timezone}}</time>, {{.Venue.Name}}, {{.Venue.City}}</li>
-{{else}}<li>Nothing is on sale.</li>{{end}}</ul>`))
-
-var eventHead = template.Must(template.New("head").Parse(`<meta name="description" content="{{.About}}">
-<meta property="og:type" content="website"><meta property="og:title" content="{{.Title}}">
-<meta property="og:description" content="{{.About}}"><meta property="og:url" content="{{.URL}}">
-<link rel="canonical" href="{{.URL}}">`))
-
-var eventEssentials = template.Must(template.New("event").Funcs(funcs).Parse(`<h1>{{.Event.Name}}</h1>
-<p><time datetime="{{stamp .Event.StartsAt}}">{{day .Event.StartsAt .Event.Timezone}}</time></p>
-<p>{{.Event.Venue.Name}}, {{.Event.Venue.Address}}, {{.Event.Venue.City}}</p>
-{{with .Event.Artists}}<p>With {{range $i, $a := .}}{{if $i}}, {{end}}{{$a.Name}}{{end}}</p>{{end}}
-<ul>{{range .Tiers}}<li>{{.Name}}: {{money .Price}}{{if .Known}}, {{.Available}} available{{end}}</li>
-{{end}}</ul>
-<p><a href="/queue/{{.Event.ID}}">Join the queue</a></p>`))
-
-type tierEssentials struct {
-	Name      string
-	Price     catalog.Money
-	Known     bool
-	Available int
-}
-
-type eventEssentialsData struct {
-	Event catalog.Event
-	Tiers []tierEssentials
-}
-
-// formatMoney writes an amount for people; the pages' own code does it by locale.
-func formatMoney(m catalog.Money) string {
-	digits := 2
-	if unit, err := currency.ParseISO(m.Currency); err == nil {
-		digits, _ = currency.Standard.Rounding(unit)
-	}
-	if digits == 0 {
-		return fmt.Sprintf("%d %s", m.Amount, m.Currency)
-	}
-	unit := int64(1)
-	for range digits {
-		unit *= 10
-	}
-	return fmt.Sprintf("%d.%0*d %s", m.Amount/unit, digits, m.Amount%unit, m.Currency)
 }
 
 // asset serves a hashed file, compressed if the client likes.

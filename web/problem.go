@@ -51,6 +51,7 @@ var kinds = map[fault.Code]struct {
 	fault.LimitReached:       {http.StatusConflict, "The limit per buyer is reached"},
 	fault.SoldOut:            {http.StatusConflict, "Sold out"},
 	fault.HoldLapsed:         {http.StatusConflict, "The hold has lapsed"},
+	fault.PromoInvalid:       {http.StatusConflict, "The promo code does not apply"},
 	fault.Conflict:           {http.StatusConflict, "Not possible in this state"},
 	fault.KeyMissing:         {http.StatusBadRequest, "Idempotency-Key is missing"},
 	fault.KeyInFlight:        {http.StatusConflict, "The same request is being worked on"},

@@ -56,10 +56,17 @@ func (s *Server) joinRoom(c *gin.Context) {
 		s.fail(c, err)
 		return
 	}
+	if err := s.publicRoom(c.Request.Context(), event); err != nil {
+		s.fail(c, err)
+		return
+	}
 	joined, err := s.Rooms.Join(c.Request.Context(), waitroom.JoinRequest{
 		Event: event, Visitor: visitor, Receipt: in.Receipt, Pass: s.shownPass(c, event), Handover: in.Handover,
-		Invite: in.Invite, Email: in.Email, UserToken: in.UserToken, Challenge: in.Challenge, Address: c.ClientIP(),
+		Invite: in.Invite, Email: in.Email, UserToken: in.UserToken, Session: s.cookie(c, sessionCookie), Challenge: in.Challenge, Address: c.ClientIP(),
 	})
+	if f, ok := fault.Of(err); ok && f.Code == fault.SignInRequired && s.AtIssuer {
+		err = f.With("sign_in", s.signInFrom("/queue/"+event))
+	}
 	if err != nil {
 		s.fail(c, err)
 		return
@@ -148,6 +155,10 @@ func (s *Server) drawProof(c *gin.Context) {
 		return
 	}
 	ctx := c.Request.Context()
+	if err := s.publicRoom(ctx, event); err != nil {
+		s.fail(c, err)
+		return
+	}
 	room, err := s.Rooms.Room(ctx, event)
 	if err == nil && room.Order != waitroom.DrawOrder {
 		err = fault.New(fault.NotFound, "this room draws no places; its order is %s", room.Order)
@@ -220,7 +231,10 @@ func (s *Server) roomSocket(c *gin.Context) {
 		s.fail(c, fault.New(fault.Invalid, "query parameter \"join\" must be 1"))
 		return
 	}
-	if _, err := s.Rooms.Room(c.Request.Context(), event); err != nil {
+	if err = s.publicRoom(c.Request.Context(), event); err == nil {
+		_, err = s.Rooms.Room(c.Request.Context(), event)
+	}
+	if err != nil {
 		s.fail(c, err)
 		return
 	}
@@ -233,7 +247,7 @@ func (s *Server) roomSocket(c *gin.Context) {
 		if joins {
 			o.join = func(ctx context.Context, dst []byte) (waitroom.Visitor, []byte, error) {
 				joined, v, err := s.Rooms.Arrive(ctx, waitroom.JoinRequest{
-					Event: event, Visitor: o.visitor, Pass: s.shownPass(c, event), Address: c.ClientIP(),
+					Event: event, Visitor: o.visitor, Pass: s.shownPass(c, event), Session: s.cookie(c, sessionCookie), Address: c.ClientIP(),
 				})
 				if err != nil {
 					return v, dst, err

@@ -76,7 +76,7 @@ func (s *Server) sandboxAct(c *gin.Context) {
 		s.failPage(c, err)
 		return
 	}
-	if _, err := s.Shop.SettlePayment(ctx, name); err != nil && !fault.Is(err, fault.TicketsTaken) {
+	if err := s.Shop.SettlePayment(ctx, name); err != nil {
 		s.failPage(c, err)
 		return
 	}

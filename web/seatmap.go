@@ -100,18 +100,18 @@ func (m *seatMap) in(c coding) (*codedMap, error) {
 	if c != inPlain {
 		a.once.Do(func() {
 			m.encodings.Inc()
-			a.body, a.err = compressed(c, m.coded[inPlain].body)
+			a.body, a.err = compressed(c, mapBrotli, m.coded[inPlain].body)
 			a.length = []string{strconv.Itoa(len(a.body))}
 		})
 	}
 	return a, a.err
 }
 
-func compressed(c coding, body []byte) ([]byte, error) {
+func compressed(c coding, level int, body []byte) ([]byte, error) {
 	var b bytes.Buffer
 	var w io.WriteCloser
 	if c == inBrotli {
-		w = brotli.NewWriterLevel(&b, mapBrotli)
+		w = brotli.NewWriterLevel(&b, level)
 	} else {
 		w = gzip.NewWriter(&b)
 	}

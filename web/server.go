@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gin-gonic/gin"
@@ -17,6 +18,8 @@ import (
 
 	"onsale/catalog"
 	"onsale/checkout"
+	"onsale/checkout/account"
+	"onsale/checkout/messages"
 	"onsale/waitroom"
 	"onsale/waitroom/pass"
 )
@@ -32,6 +35,11 @@ type Catalog interface {
 	TicketEvent(ctx context.Context, ticket string) (event string, ordinal int, err error)
 	CreateEvent(ctx context.Context, e catalog.NewEvent) (catalog.Event, error)
 	UpdateEvent(ctx context.Context, id string, p catalog.EventPatch) (catalog.Event, error)
+	EventDocument(ctx context.Context, id string, withPlan bool) ([]byte, error)
+	// Changed has what was changed of an event, "" for any, shown at once.
+	Changed(event string)
+	CreateSeries(ctx context.Context, e catalog.NewEvent) (catalog.Series, error)
+	Series(ctx context.Context, id string) (catalog.Series, error)
 }
 
 // Roles says which routes this node serves.
@@ -55,16 +63,26 @@ type Deps struct {
 	EventDefaults     catalog.Defaults
 
 	Catalog   Catalog
+	Organiser Organiser // needed with Catalog
+	// Events tells which events are drafts where there is no Catalog; nil: nobody knows.
+	Events    Events
 	Rooms     *waitroom.Service
 	Shop      *checkout.Service
 	Inventory *checkout.Inventory
+	Messages  *messages.Service // nil: neither webhooks nor e-mails are to be had
+	Accounts  *account.Service  // nil: there are none, and nobody is forgotten
 	Keys      *pass.KeySet
-	UI        UI
+	// AtIssuer: buyers sign in at the issuer, here or at a node that has Accounts.
+	AtIssuer bool
+	UI       UI
 	// Ready names the dependencies of this role and how to ask after them.
 	Ready map[string]func(context.Context) error
 	// Audit records what an operator did. Nil where the role has no database.
 	Audit   Audit
 	Sandbox SandboxActions // nil unless the sandbox gateway is in use
+	// StripeKey is the publishable key of the account at Stripe, "" unless that is
+	// the gateway in use.
+	StripeKey string
 
 	Clock      func() time.Time
 	Logger     *slog.Logger
@@ -75,19 +93,26 @@ type Deps struct {
 // Server answers HTTP and WebSocket requests for one node.
 type Server struct {
 	Deps
-	log      *slog.Logger
-	engine   *gin.Engine
-	hub      *Hub
-	live     *liveHub
-	admin    *adminHub
-	pages    *pages
-	api      *apiDocument
-	metrics  *metrics
-	requests *requestIDs
-	atOnce   *atOnce
-	origins  map[string]bool
-	returns  map[string]bool // the same, as returnTo compares them
-	secure   bool            // cookies only over TLS
+	log        *slog.Logger
+	engine     *gin.Engine
+	hub        *Hub
+	live       *liveHub
+	admin      *adminHub
+	pages      *pages
+	eventDocs  *snapshots[eventAnswer]   // by event
+	eventLists *snapshots[codedDocument] // by query
+	drafts     *drafts
+	series     *snapshots[seriesAnswer] // by id
+	epoch      atomic.Int64             // of these three
+	quick      *quickEvents             // nil without the shop role
+	api        *apiDocument
+	metrics    *metrics
+	requests   *requestIDs
+	atOnce     *atOnce
+	origins    map[string]bool
+	returns    map[string]bool // the same, as returnTo compares them
+	secure     bool            // cookies only over TLS
+	leaving    atomic.Bool     // no request is answered without net/http any more
 
 	crossOrigin *http.CrossOriginProtection
 }
@@ -97,8 +122,11 @@ func New(d Deps) (*Server, error) {
 	if d.PublicURL == nil || d.Rooms == nil || d.Keys == nil || d.Logger == nil || d.Clock == nil {
 		return nil, errors.New("web: PublicURL, Rooms, Keys, Logger and Clock are required")
 	}
-	if d.Roles.Shop && (d.Catalog == nil || d.Shop == nil || d.Inventory == nil) {
-		return nil, errors.New("web: the shop role needs Catalog, Shop and Inventory")
+	if d.Roles.Shop && (d.Catalog == nil || d.Organiser == nil || d.Shop == nil || d.Inventory == nil) {
+		return nil, errors.New("web: the shop role needs Catalog, Organiser, Shop and Inventory")
+	}
+	if d.Catalog != nil {
+		d.Events = d.Catalog
 	}
 	if d.BodyBytes <= 0 {
 		d.BodyBytes = 64 << 10
@@ -110,9 +138,13 @@ func New(d Deps) (*Server, error) {
 		engine:   gin.New(),
 		requests: newRequestIDs(),
 		atOnce:   newAtOnce(),
+		drafts:   newDrafts(d.Events, d.Clock),
 		secure:   d.PublicURL.Scheme == "https",
 		origins:  map[string]bool{origin(d.PublicURL): true},
 	}
+	s.eventDocs = newSnapshots[eventAnswer](mostEventDocs, &s.epoch)
+	s.eventLists = newSnapshots[codedDocument](mostEventLists, &s.epoch)
+	s.series = newSnapshots[seriesAnswer](mostSeriesDocs, &s.epoch)
 	for _, o := range d.AllowedOrigins {
 		s.origins[strings.TrimSuffix(o, "/")] = true
 	}
@@ -127,7 +159,7 @@ func New(d Deps) (*Server, error) {
 	if s.metrics, err = newMetrics(d.Registerer); err != nil {
 		return nil, err
 	}
-	if s.pages, err = loadPages(d.UI); err != nil {
+	if s.pages, err = loadPages(d.UI, d.EventDefaults.ImageOrigins); err != nil {
 		return nil, err
 	}
 	if s.api, err = loadAPI(); err != nil {
@@ -162,10 +194,18 @@ func (s *Server) routes() {
 		s.live = newLiveHub(s)
 		s.admin = newAdminHub(s)
 		s.catalogRoutes(r)
+		s.calendarRoutes(r)
+		s.seriesRoutes(r)
+		s.quick = newQuickEvents(s.metrics)
 		s.shopRoutes(r)
 		s.originalRoutes(r)
 		s.adminRoutes(r)
+		s.organiserRoutes(r)
+		s.doorRoutes(r)
+		s.messageRoutes(r)
+		s.accountRoutes(r)
 	}
+	s.robotRoutes(r)
 	s.pageRoutes(r)
 }
 
@@ -176,6 +216,9 @@ func (s *Server) Handler() http.Handler {
 			get := *r
 			get.Method = http.MethodGet
 			r = &get
+		}
+		if s.quick != nil && s.quickEvent(w, r) {
+			return
 		}
 		s.engine.ServeHTTP(w, r)
 	})
@@ -189,6 +232,7 @@ func (s *Server) Run(ctx context.Context) error {
 // Shutdown tells every WebSocket to reconnect elsewhere (close code 4000), in
 // batches spread over the time ctx leaves, and waits for them to be gone.
 func (s *Server) Shutdown(ctx context.Context) {
+	s.leaving.Store(true)
 	var hubs sync.WaitGroup
 	if s.hub != nil {
 		hubs.Go(func() { s.hub.Shutdown(ctx) })

@@ -11,6 +11,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +24,7 @@ import (
 	"onsale/catalog"
 	"onsale/checkout"
 	"onsale/internal/fault"
+	"onsale/waitroom/pass"
 )
 
 // orderLinkLife is how long the link of an order works: well past the event.
@@ -33,6 +36,7 @@ func (s *Server) shopRoutes(r gin.IRouter) {
 	r.GET("/v1/events/:id/holds", s.listHolds)
 	r.GET("/v1/events/:id/holds/:hold", s.getHold)
 	r.POST("/v1/events/:id/holds/:hold/extend", s.extendHold)
+	r.POST("/v1/events/:id/holds/:hold/price", few, s.priceHold)
 	r.PATCH("/v1/events/:id/holds/:hold", few, s.changeHold)
 	r.DELETE("/v1/events/:id/holds/:hold", s.releaseHold)
 	r.GET("/v1/events/:id/channels", s.myChannels)
@@ -42,9 +46,11 @@ func (s *Server) shopRoutes(r gin.IRouter) {
 	r.POST("/v1/orders", few, s.createOrder)
 	r.GET("/v1/orders/:id", s.getOrder)
 	r.POST("/v1/orders/:id/pay", few, s.payOrder)
+	r.GET("/v1/orders/:id/cancel", s.quoteCancel)
 	r.POST("/v1/orders/:id/cancel", few, s.cancelOrder)
-	r.GET("/v1/orders/:id/tickets", s.orderTickets)
-	r.GET("/v1/orders/:id/tickets/:ticket/qr.png", s.ticketQR)
+	r.POST("/v1/orders/:id/exchange", few, s.exchangeTickets)
+	s.ticketRoutes(r)
+	r.POST(webhookPath, s.hearGateway)
 	if s.Sandbox != nil {
 		r.GET("/sandbox/actions/:payment", s.sandboxAction)
 		r.POST("/sandbox/actions/:payment", s.sandboxAct)
@@ -56,15 +62,28 @@ func derivedID(words ...string) string {
 	return uuid.NewHash(sha256.New(), uuid.NameSpaceOID, []byte(strings.Join(words, "\x00")), 8).String()
 }
 
-// idempotent reads the Idempotency-Key and the fingerprint of the body, which
-// it leaves to be read again.
+// maybeIdempotent is idempotent for what is safe to repeat without a key: nil if
+// there is none.
+func maybeIdempotent(c *gin.Context, who string) (*checkout.Key, error) {
+	if c.GetHeader("Idempotency-Key") == "" {
+		return nil, nil //nolint:nilnil // none
+	}
+	k, err := idempotent(c, who)
+	if err == nil {
+		err = k.Check()
+	}
+	return &k, err
+}
+
+// idempotent reads the Idempotency-Key and the fingerprint of the request: method,
+// path and body, which it leaves to be read again.
 func idempotent(c *gin.Context, who string) (checkout.Key, error) {
 	raw, err := io.ReadAll(c.Request.Body)
 	if err != nil {
 		return checkout.Key{}, badJSON(err)
 	}
 	c.Request.Body = io.NopCloser(bytes.NewReader(raw))
-	sum := sha256.Sum256(raw)
+	sum := sha256.Sum256(append([]byte(c.Request.Method+" "+c.Request.URL.Path+"\n"), raw...))
 	return checkout.Key{
 		Scope:       who + " " + c.Request.Method + " " + c.Request.URL.Path,
 		Value:       c.GetHeader("Idempotency-Key"),
@@ -83,6 +102,7 @@ func (s *Server) createOrder(c *gin.Context) {
 	var b struct {
 		Hold  string         `json:"hold"`
 		Buyer checkout.Buyer `json:"buyer"`
+		Promo string         `json:"promo"`
 	}
 	if err := body(c, &b); err != nil {
 		s.fail(c, err)
@@ -98,13 +118,20 @@ func (s *Server) createOrder(c *gin.Context) {
 		s.fail(c, fault.New(fault.Invalid, "hold: %q is not the id of a hold", clip(b.Hold)))
 		return
 	}
+	if len(b.Promo) > mostCode {
+		s.fail(c, fault.New(fault.Invalid, "promo is longer than %d characters", mostCode))
+		return
+	}
 	k, err := idempotent(c, visitor)
+	if err == nil {
+		err = s.linkBuyer(c, visitor)
+	}
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
 	o, err := s.Shop.CreateOrder(c.Request.Context(), k, checkout.OrderRequest{
-		Event: event, Visitor: visitor, Hold: b.Hold, Buyer: b.Buyer,
+		Event: event, Visitor: visitor, Hold: b.Hold, Buyer: b.Buyer, Promo: b.Promo,
 	})
 	if err != nil {
 		s.fail(c, err)
@@ -119,13 +146,22 @@ func (s *Server) orderView(o checkout.Order) any {
 	if o.Payment.Gateway == "" {
 		o.Payment.Gateway = s.Shop.Gateway()
 	}
-	o.Payment.ClientSecret = derivedID("payment", o.ID, s.Keys.Pseudonym(o.ID))
-	token := s.Keys.SignOrder(o.ID, o.CreatedAt.Add(orderLinkLife))
+	if o.Payment.ClientSecret == "" && s.Sandbox != nil {
+		o.Payment.ClientSecret = derivedID("payment", o.ID, s.Keys.Pseudonym(o.ID))
+	}
+	o.Payment.PublishableKey = s.StripeKey
+	token, link := OrderLink(s.PublicURL, s.Keys, o)
 	return struct {
 		checkout.Order
 		Token string `json:"order_token"`
 		Link  string `json:"link"`
-	}{o, token, strings.TrimSuffix(s.PublicURL.String(), "/") + "/orders/" + o.ID + "#t=" + token}
+	}{o, token, link}
+}
+
+// OrderLink is where the buyer of an order sees it, and the token that lets them.
+func OrderLink(public *url.URL, keys *pass.KeySet, o checkout.Order) (token, link string) {
+	token = keys.SignOrder(o.ID, o.CreatedAt.Add(orderLinkLife))
+	return token, strings.TrimSuffix(public.String(), "/") + "/orders/" + o.ID + "#t=" + token
 }
 
 // order loads the order of the request if the one who asks may see it: with
@@ -201,11 +237,13 @@ func (s *Server) payOrder(c *gin.Context) {
 	var b struct {
 		Method string `json:"method"`
 	}
-	if err := body(c, &b); err != nil {
+	if err = body(c, &b); err != nil {
 		s.fail(c, err)
 		return
 	}
-	o, err = s.Shop.Pay(c.Request.Context(), k, o.ID, b.Method)
+	if err = s.recordOperator(c, "order.pay", o.ID, nil); err == nil {
+		o, err = s.Shop.Pay(c.Request.Context(), k, o.ID, b.Method)
+	}
 	if err != nil {
 		s.fail(c, err)
 		return
@@ -232,11 +270,25 @@ func (s *Server) bought(c *gin.Context, o checkout.Order) {
 
 func (s *Server) cancelOrder(c *gin.Context) {
 	o, err := s.order(c)
-	if err == nil {
-		err = noBody(c)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	k, err := maybeIdempotent(c, o.Visitor)
+	var b struct {
+		Tickets []string `json:"tickets"`
 	}
 	if err == nil {
-		o, err = s.Shop.Cancel(c.Request.Context(), o.ID)
+		err = body(c, &b)
+	}
+	if err == nil {
+		err = namesTickets("tickets", b.Tickets)
+	}
+	if err == nil {
+		err = s.recordOperator(c, "order.cancel", o.ID, b)
+	}
+	if err == nil {
+		o, err = s.Shop.Cancel(c.Request.Context(), k, checkout.CancelRequest{Order: o.ID, Tickets: b.Tickets})
 	}
 	if err != nil {
 		s.fail(c, err)
@@ -245,64 +297,82 @@ func (s *Server) cancelOrder(c *gin.Context) {
 	private(c, http.StatusOK, s.orderView(o))
 }
 
+// quoteCancel says what cancelOrder would do.
+func (s *Server) quoteCancel(c *gin.Context) {
+	o, err := s.order(c)
+	if err == nil {
+		err = knownQuery(c, "ticket")
+	}
+	tickets := c.QueryArray("ticket")
+	if err == nil {
+		err = namesTickets("ticket", tickets)
+	}
+	var q checkout.CancelQuote
+	if err == nil {
+		q, err = s.Shop.QuoteCancel(c.Request.Context(), o, tickets)
+	}
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	private(c, http.StatusOK, q)
+}
+
+// exchangeTickets swaps tickets of a paid order for those of a hold.
+func (s *Server) exchangeTickets(c *gin.Context) {
+	o, err := s.order(c)
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	k, err := maybeIdempotent(c, o.Visitor)
+	var b struct {
+		Tickets []string `json:"tickets"`
+		Hold    string   `json:"hold"`
+	}
+	if err == nil {
+		err = body(c, &b)
+	}
+	if err == nil {
+		err = namesTickets("tickets", b.Tickets)
+	}
+	if err == nil && !catalog.IsID(b.Hold) {
+		err = fault.New(fault.Invalid, "hold: %q is not the id of a hold", clip(b.Hold))
+	}
+	if err == nil {
+		err = s.recordOperator(c, "order.exchange", o.ID, b)
+	}
+	if err == nil {
+		o, err = s.Shop.Exchange(c.Request.Context(), k, checkout.ExchangeRequest{Order: o.ID, Tickets: b.Tickets, Hold: b.Hold})
+	}
+	if err != nil {
+		s.fail(c, err)
+		return
+	}
+	private(c, http.StatusOK, s.orderView(o))
+}
+
+// mostTickets bounds how many tickets a request about an order names.
+const mostTickets = 100
+
+// namesTickets checks a list of tickets of an order.
+func namesTickets(name string, ids []string) error {
+	if len(ids) > mostTickets {
+		return fault.New(fault.Invalid, "%s: at most %d are named", name, mostTickets)
+	}
+	for i, id := range ids {
+		if !catalog.IsID(id) {
+			return fault.New(fault.Invalid, "%s[%d]: %q is not the id of a ticket", name, i, clip(id))
+		}
+		if slices.Contains(ids[:i], id) {
+			return fault.New(fault.Invalid, "%s[%d]: %s is named twice", name, i, id)
+		}
+	}
+	return nil
+}
+
 // noBody accepts an empty object, or nothing.
 func noBody(c *gin.Context) error { return body(c, &struct{}{}) }
-
-type ticketView struct {
-	Ticket  string `json:"ticket"`
-	Code    string `json:"code"`
-	Section string `json:"section"`
-	Row     string `json:"row"`
-	Seat    string `json:"seat"`
-	Tier    string `json:"tier"`
-	QR      string `json:"qr"`
-}
-
-func (s *Server) orderTickets(c *gin.Context) {
-	o, err := s.order(c)
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	tickets := make([]ticketView, 0, len(o.Items))
-	for i := range o.Items {
-		item := &o.Items[i]
-		if item.Code == "" {
-			continue // not fulfilled yet, or refunded
-		}
-		tickets = append(tickets, ticketView{
-			Ticket: item.Ticket, Code: item.Code, Section: item.Section, Row: item.Row, Seat: item.Seat, Tier: item.Tier,
-			QR: "/v1/orders/" + o.ID + "/tickets/" + item.Ticket + "/qr.png",
-		})
-	}
-	private(c, http.StatusOK, gin.H{"order": o.ID, "status": o.Status, "tickets": tickets})
-}
-
-func (s *Server) ticketQR(c *gin.Context) {
-	o, err := s.order(c)
-	var ticket string
-	if err == nil {
-		ticket, err = id(c, "ticket")
-	}
-	if err != nil {
-		s.fail(c, err)
-		return
-	}
-	for i := range o.Items {
-		if o.Items[i].Ticket != ticket || o.Items[i].Code == "" {
-			continue
-		}
-		picture, err := qrPNG(o.Items[i].Code)
-		if err != nil {
-			s.fail(c, err)
-			return
-		}
-		c.Header("Cache-Control", "private, no-store")
-		c.Data(http.StatusOK, "image/png", picture)
-		return
-	}
-	s.fail(c, fault.New(fault.NotFound, "the order has no such ticket"))
-}
 
 // qrPNG draws text as a QR code with the quiet zone that scanners need.
 func qrPNG(text string) ([]byte, error) {

@@ -28,8 +28,10 @@ func (s *Store) Layout(ctx context.Context, id string) (*catalog.Layout, error) 
 func layout(ctx context.Context, db *pgxpool.Pool, id string) (*catalog.Layout, error) {
 	l := &catalog.Layout{Event: id}
 	args := pgx.NamedArgs{"event": id}
-	err := db.QueryRow(ctx, `select name, status, currency, max_per_buyer, single_seats from events where id = @event::uuid`, args).
-		Scan(&l.EventName, &l.Status, &l.Currency, &l.MaxPerBuyer, &l.SingleSeats)
+	var terms termsRow
+	err := db.QueryRow(ctx, `select e.name, e.status, e.currency, e.max_per_buyer, e.single_seats, e.layout_revision, `+selectTerms+` from events e where e.id = @event::uuid`, args).
+		Scan(append([]any{&l.EventName, &l.Status, &l.Currency, &l.MaxPerBuyer, &l.SingleSeats, &l.Revision}, terms.into()...)...)
+	l.Terms = terms.terms()
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, noSuchEvent(id)
 	} else if err != nil {
@@ -54,7 +56,7 @@ select id, name, type, color, amount, tickets from price_tiers where event_id = 
 	}
 
 	rows, err = db.Query(ctx, `
-select id, name, kind = 'ga', first_ordinal, tickets, runs from sections where event_id = @event::uuid order by position`, args)
+select id, name, kind = 'ga', first_ordinal, tickets, runs, entrance from sections where event_id = @event::uuid order by position`, args)
 	if err != nil {
 		return nil, translate(ctx, err)
 	}
@@ -63,7 +65,7 @@ select id, name, kind = 'ga', first_ordinal, tickets, runs from sections where e
 	l.Sections, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (c catalog.Section, err error) {
 		var key uuid.UUID
 		var starts []int32
-		err = row.Scan(&key, &c.Name, &c.GA, &c.First, &c.Count, &starts)
+		err = row.Scan(&key, &c.Name, &c.GA, &c.First, &c.Count, &starts, &c.Entrance)
 		c.ID = key.String()
 		sectionIndex[key] = len(sectionIndex)
 		total += c.Count
@@ -94,7 +96,7 @@ select id, name, kind = 'ga', first_ordinal, tickets, runs from sections where e
 
 func seats(ctx context.Context, db *pgxpool.Pool, l *catalog.Layout, total int, sections, tiers map[uuid.UUID]int) error {
 	rows, err := db.Query(ctx, `
-select id, ordinal, section_id, tier_id, row_name, seat_name, type
+select id, ordinal, section_id, tier_id, row_name, seat_name, type, attributes
   from tickets where event_id = @event::uuid order by ordinal`, pgx.NamedArgs{"event": l.Event})
 	if err != nil {
 		return translate(ctx, err)
@@ -114,8 +116,9 @@ select id, ordinal, section_id, tier_id, row_name, seat_name, type
 	var ticket, section, tier uuid.UUID
 	var ordinal int
 	var row, seat, kind string
+	var attributes int16
 	for rows.Next() {
-		if err := rows.Scan(&ticket, &ordinal, &section, &tier, &row, &seat, &kind); err != nil {
+		if err := rows.Scan(&ticket, &ordinal, &section, &tier, &row, &seat, &kind, &attributes); err != nil {
 			return translate(ctx, err)
 		}
 		if ordinal != len(l.Seats) {
@@ -124,6 +127,7 @@ select id, ordinal, section_id, tier_id, row_name, seat_name, type
 		l.Seats = append(l.Seats, catalog.Seat{
 			ID: ticket.String(), Section: sections[section], Tier: tiers[tier],
 			Row: intern(row), Name: intern(seat), Type: intern(kind),
+			Attributes: catalog.Attributes(attributes),
 		})
 	}
 	if err := rows.Err(); err != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -28,7 +29,8 @@ const riverVersion = 8
 // Migrate brings the database at databaseURL to the schema of this program. Any
 // number of nodes may call it at once: a session lock lets one through and the
 // others find the work done. When nothing is to be done it costs one short
-// query. It needs no extensions and no superuser.
+// query. It needs no superuser, and one extension: pg_trgm, which comes with
+// Postgres (its contrib package) and which the owner of a database may create.
 func Migrate(ctx context.Context, databaseURL string, log *slog.Logger) error {
 	db, err := openForMigration(databaseURL)
 	if err != nil {
@@ -46,12 +48,26 @@ func Migrate(ctx context.Context, databaseURL string, log *slog.Logger) error {
 	}
 	results, err := steps.Up(ctx)
 	if err != nil {
-		return fmt.Errorf("migrate the database: %w", err)
+		return fmt.Errorf("migrate the database: %w", explain(err))
 	}
 	for _, r := range results {
 		log.InfoContext(ctx, "database migrated", "version", r.Source.Version, "took", r.Duration)
 	}
 	return nil
+}
+
+// explain says what to do about an extension that cannot be created.
+func explain(err error) error {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	switch {
+	case !ok || !strings.Contains(e.Message, "extension"):
+		return err
+	case e.Code == "58P01" || e.Code == "0A000": // no such file; not available
+		return fmt.Errorf("the extension pg_trgm is not installed on the database server; it is in the contrib package of PostgreSQL: %w", err)
+	case e.Code == "42501": // insufficient privilege
+		return fmt.Errorf("the extension pg_trgm is needed: let its owner migrate the database, or run CREATE EXTENSION pg_trgm in it before: %w", err)
+	}
+	return err
 }
 
 // Pending counts the migrations that the database still lacks, without changing

@@ -24,31 +24,51 @@ const (
 // Store is the catalog in Postgres.
 type Store struct {
 	primary *pgxpool.Pool
-	replica *pgxpool.Pool
+	replica *Replica // nil: there is none
+
+	progress func(written, total int) // may be nil
+	dated    func(done, total int)    // may be nil
 }
 
 var _ catalog.Store = (*Store)(nil)
 
 // New returns a store that writes to primary and reads what never changes, or
 // may be a moment old, from replica. A nil replica means the primary.
-func New(primary, replica *pgxpool.Pool) *Store {
-	if replica == nil {
-		replica = primary
-	}
+func New(primary *pgxpool.Pool, replica *Replica) *Store {
 	return &Store{primary: primary, replica: replica}
 }
 
-// read runs f on the replica, and again on the primary when the replica fails or
-// does not have what is asked for yet.
+// read runs f on the replica while it keeps up, and on the primary when it does not,
+// fails, or does not have what is asked for yet.
 func (s *Store) read(ctx context.Context, f func(context.Context, *pgxpool.Pool) error) error {
 	attempt := func(db *pgxpool.Pool) error {
 		ctx, cancel := context.WithTimeout(ctx, readTimeout)
 		defer cancel()
 		return f(ctx, db)
 	}
-	err := attempt(s.replica)
-	if s.replica != s.primary && (fault.Is(err, fault.NotFound) || fault.Is(err, fault.Unavailable)) && ctx.Err() == nil {
+	if s.replica == nil {
 		return attempt(s.primary)
+	}
+	if !s.replica.reads(ctx) {
+		err := attempt(s.primary)
+		if fault.Is(err, fault.Unavailable) && ctx.Err() == nil && s.replica.readsNow(ctx) {
+			return attempt(s.replica.db)
+		}
+		return err
+	}
+	err := attempt(s.replica.db)
+	if (fault.Is(err, fault.NotFound) || fault.Is(err, fault.Unavailable)) && ctx.Err() == nil {
+		return attempt(s.primary)
+	}
+	return err
+}
+
+// write runs f in a transaction of the primary. What it wrote is what this node reads
+// next.
+func (s *Store) write(ctx context.Context, f func(tx pgx.Tx) error) error {
+	err := pgx.BeginFunc(ctx, s.primary, f)
+	if err == nil && s.replica != nil {
+		s.replica.written(ctx)
 	}
 	return err
 }
@@ -60,11 +80,12 @@ func translate(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
-	if errors.Is(err, context.Canceled) && errors.Is(ctx.Err(), context.Canceled) {
-		return err
-	}
 	if _, ok := errors.AsType[*fault.Error](err); ok {
 		return err
+	}
+	if errors.Is(ctx.Err(), context.Canceled) {
+		// The driver cuts the connection, and may say that first.
+		return fmt.Errorf("%w: %w", context.Canceled, err)
 	}
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
 		switch e.Code[:min(2, len(e.Code))] {
@@ -80,23 +101,32 @@ func noSuchEvent(id string) error {
 	return fault.New(fault.NotFound, "there is no event with the id %q", strings.ToValidUTF8(id[:min(len(id), 64)], ""))
 }
 
-// selectEvent reads all of an event but its tickets.
-const selectEvent = `
-select e.id, e.name, e.type, e.description, e.starts_at, e.doors_at, e.status, e.currency, e.max_per_buyer, e.single_seats,
+// eventColumns are all of an event e in the venue v but its tickets.
+const eventColumns = `
+       e.id, e.name, e.type, e.description, e.starts_at, e.doors_at, e.status, e.currency, e.max_per_buyer, e.single_seats, e.images, e.layout_revision, ` + selectTerms + `,
        v.id, v.name, v.address, v.city, v.country, v.timezone,
        (select coalesce(json_agg(json_build_object('id', a.id, 'name', a.name) order by ea.position), '[]')
           from event_artists ea join artists a on a.id = ea.artist_id where ea.event_id = e.id),
        (select coalesce(json_agg(json_build_object('id', t.id, 'name', t.name, 'type', t.type, 'color', t.color,
                   'price', json_build_object('amount', t.amount, 'currency', e.currency),
                   'total', t.tickets) order by t.position), '[]')
-          from price_tiers t where t.event_id = e.id)
-  from events e join venues v on v.id = e.venue_id`
+          from price_tiers t where t.event_id = e.id),
+       (select json_build_object('id', s.id, 'name', s.name) from series s where s.id = e.series_id),
+       greatest(e.updated_at, v.updated_at), e.sequence + v.sequence`
 
-func scanEvent(row pgx.CollectableRow) (catalog.Event, error) {
+func scanEvent(row pgx.CollectableRow) (catalog.Event, error) { return scanEventAnd(row) }
+
+// scanEventAnd reads an event and the columns after it.
+func scanEventAnd(row pgx.CollectableRow, more ...any) (catalog.Event, error) {
 	var e catalog.Event
-	err := row.Scan(&e.ID, &e.Name, &e.Type, &e.Description, &e.StartsAt, &e.DoorsAt, &e.Status, &e.Currency, &e.MaxPerBuyer, &e.SingleSeats,
-		&e.Venue.ID, &e.Venue.Name, &e.Venue.Address, &e.Venue.City, &e.Venue.Country, &e.Timezone, &e.Artists, &e.Tiers)
-	e.StartsAt = e.StartsAt.UTC()
+	var terms termsRow
+	into := []any{&e.ID, &e.Name, &e.Type, &e.Description, &e.StartsAt, &e.DoorsAt, &e.Status, &e.Currency, &e.MaxPerBuyer, &e.SingleSeats, &e.Images, &e.LayoutRevision}
+	into = append(into, terms.into()...)
+	into = append(into, &e.Venue.ID, &e.Venue.Name, &e.Venue.Address, &e.Venue.City, &e.Venue.Country, &e.Timezone, &e.Artists, &e.Tiers,
+		&e.Series, &e.UpdatedAt, &e.Sequence)
+	err := row.Scan(append(into, more...)...)
+	e.Terms = terms.terms()
+	e.StartsAt, e.UpdatedAt = e.StartsAt.UTC(), e.UpdatedAt.UTC()
 	if e.DoorsAt != nil {
 		t := e.DoorsAt.UTC()
 		e.DoorsAt = &t
@@ -105,69 +135,6 @@ func scanEvent(row pgx.CollectableRow) (catalog.Event, error) {
 		e.Tickets += t.Total
 	}
 	return e, err
-}
-
-// Events finds a page of events. A query out of bounds or a foreign cursor is
-// fault.Invalid.
-func (s *Store) Events(ctx context.Context, q catalog.Query) (catalog.Page, error) {
-	if err := q.Check(); err != nil {
-		return catalog.Page{}, err
-	}
-	var after catalog.EventCursor
-	if q.Cursor != "" {
-		var err error
-		if after, err = catalog.ParseEventCursor(q.Cursor); err != nil {
-			return catalog.Page{}, err
-		}
-	}
-	args := pgx.NamedArgs{
-		"name": q.Name, "artist": q.Artist, "type": q.Type, "city": q.City, "drafts": q.Drafts,
-		"from": orNull(q.From), "to": orNull(q.To), "limit": q.Limit + 1,
-		"after": orNull(after.StartsAt), "after_id": textOrNull(after.ID),
-	}
-	var page catalog.Page
-	err := s.read(ctx, func(ctx context.Context, db *pgxpool.Pool) error {
-		rows, err := db.Query(ctx, selectEvent+`
- where (@drafts or e.status <> 'draft')
-   and (@name = '' or position(lower(@name) in lower(e.name)) > 0)
-   and (@type = '' or e.type = lower(@type))
-   and (@city = '' or position(lower(@city) in lower(v.city)) > 0)
-   and (@artist = '' or exists (select 1 from event_artists ea join artists a on a.id = ea.artist_id
-                                 where ea.event_id = e.id and position(lower(@artist) in lower(a.name)) > 0))
-   and (@from::timestamptz is null or e.starts_at >= @from)
-   and (@to::timestamptz is null or e.starts_at < @to)
-   and (@after::timestamptz is null or (e.starts_at, e.id) > (@after, @after_id::uuid))
- order by e.starts_at, e.id
- limit @limit`, args)
-		if err != nil {
-			return translate(ctx, err)
-		}
-		page.Events, err = pgx.CollectRows(rows, scanEvent)
-		return translate(ctx, err)
-	})
-	if err != nil {
-		return catalog.Page{}, err
-	}
-	if len(page.Events) > q.Limit {
-		page.Events = page.Events[:q.Limit]
-		last := page.Events[q.Limit-1]
-		page.Next = catalog.EventCursor{StartsAt: last.StartsAt, ID: last.ID}.Token()
-	}
-	return page, nil
-}
-
-func orNull(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	return &t
-}
-
-func textOrNull(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
 }
 
 // Event finds one event, drafts included. Any other id is fault.NotFound.
@@ -190,7 +157,8 @@ type querier interface {
 }
 
 func eventByID(ctx context.Context, db querier, id string) (catalog.Event, error) {
-	rows, err := db.Query(ctx, selectEvent+` where e.id = @id::uuid`, pgx.NamedArgs{"id": id})
+	rows, err := db.Query(ctx, `select `+eventColumns+`
+  from events e join venues v on v.id = e.venue_id where e.id = @id::uuid`, pgx.NamedArgs{"id": id})
 	if err != nil {
 		return catalog.Event{}, translate(ctx, err)
 	}
@@ -237,11 +205,12 @@ func (s *Store) Tickets(ctx context.Context, q catalog.TicketQuery) (catalog.Tic
 			return catalog.TicketPage{}, err
 		}
 	}
+	attribute, _ := catalog.ParseAttribute(q.Attribute) // Check knows it
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	rows, err := s.primary.Query(ctx, `
-select id, ordinal, section, row_name, seat_name, type, tier, price_amount, currency, status from (
-    select t.id, t.ordinal, s.name as section, t.row_name, t.seat_name, t.type, p.name as tier, t.price_amount, e.currency,
+select id, ordinal, section, row_name, seat_name, type, tier, price_amount, currency, attributes, entrance, status from (
+    select t.id, t.ordinal, s.name as section, t.row_name, t.seat_name, t.type, p.name as tier, t.price_amount, e.currency, t.attributes, s.entrance,
            case when t.status = 'reserved' and t.reserved_until <= now() then 'available' else t.status end as status
       from tickets t
       join sections s on s.id = t.section_id
@@ -249,19 +218,24 @@ select id, ordinal, section, row_name, seat_name, type, tier, price_amount, curr
       join events e on e.id = t.event_id
      where t.event_id = @event::uuid and t.ordinal > @after
        and (@section = '' or s.name = @section or s.id::text = @section)
-       and (@tier = '' or p.name = @tier or p.id::text = @tier)) all_of_them
+       and (@tier = '' or p.name = @tier or p.id::text = @tier)
+       and t.attributes & @attributes::int = @attributes::int) all_of_them
  where (@status = '' or status = @status)
  order by ordinal
  limit @limit`, pgx.NamedArgs{
 		"event": q.Event, "after": after, "section": q.Section, "tier": q.Tier, "status": q.Status, "limit": q.Limit + 1,
+		"attributes": int(attribute),
 	})
 	if err != nil {
 		return catalog.TicketPage{}, translate(ctx, err)
 	}
 	page := catalog.TicketPage{}
 	page.Tickets, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (t catalog.Ticket, err error) {
-		return t, row.Scan(&t.ID, &t.Ordinal, &t.Section, &t.Row, &t.Seat, &t.Type, &t.Tier,
-			&t.Price.Amount, &t.Price.Currency, &t.Status)
+		var attributes int16
+		err = row.Scan(&t.ID, &t.Ordinal, &t.Section, &t.Row, &t.Seat, &t.Type, &t.Tier,
+			&t.Price.Amount, &t.Price.Currency, &attributes, &t.Entrance, &t.Status)
+		t.Attributes = catalog.Attributes(attributes)
+		return t, err
 	})
 	if err != nil {
 		return catalog.TicketPage{}, translate(ctx, err)

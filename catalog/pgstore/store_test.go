@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -331,7 +332,8 @@ func TestUnknownAndBrokenInput(t *testing.T) {
 	for _, q := range []catalog.Query{
 		{Limit: -1}, {Limit: 201}, {Cursor: "x"}, {Name: strings.Repeat("n", 201)}, {City: "a\x00"}, {Artist: "\xff"},
 		{From: spring, To: spring.Add(-1)}, {From: time.Date(20000, 1, 1, 0, 0, 0, 0, time.UTC)},
-		{Cursor: catalog.EventCursor{StartsAt: spring, ID: "nonsense"}.Token()},
+		{Cursor: catalog.Query{Sort: catalog.ByStart}.Token(catalog.EventCursor{StartsAt: spring, ID: "nonsense"})},
+		{Cursor: catalog.Query{Sort: catalog.ByName}.Token(catalog.EventCursor{StartsAt: spring, ID: "00000000-0000-7000-8000-000000000001"})},
 	} {
 		if _, err := store.Events(ctx, q); !fault.Is(err, fault.Invalid) {
 			t.Errorf("query %+v: %v, want fault.Invalid", q, err)
@@ -348,7 +350,7 @@ func TestUnknownAndBrokenInput(t *testing.T) {
 		}
 	}
 	// A cursor from beyond all time is odd but means something.
-	if page, err := store.Events(ctx, catalog.Query{Cursor: catalog.EventCursor{StartsAt: time.UnixMicro(math.MaxInt64 >> 6), ID: e.ID}.Token()}); err != nil || len(page.Events) != 0 {
+	if page, err := store.Events(ctx, catalog.Query{Cursor: catalog.Query{Sort: catalog.ByStart}.Token(catalog.EventCursor{StartsAt: time.UnixMicro(math.MaxInt64 >> 6), ID: e.ID})}); err != nil || len(page.Events) != 0 {
 		t.Errorf("a cursor far ahead: %d events, %v", len(page.Events), err)
 	}
 }
@@ -576,7 +578,7 @@ func TestReadsFallBackToThePrimary(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, replica := range map[string]*pgxpool.Pool{"behind": behind, "dead": dead} {
-		store := pgstore.New(primary, replica)
+		store := pgstore.New(primary, pgstore.NewReplica(primary, replica, time.Second, silent))
 		if got, err := store.Event(t.Context(), e.ID); err != nil || got.Name != "Evening" {
 			t.Errorf("replica %s: event %+v, %v", name, got, err)
 		}
@@ -634,7 +636,7 @@ func TestImpossibleStatesAreRefused(t *testing.T) {
 	}
 	ticket := l.Seats[0].ID
 	order, other := newOrder(t, pool, e.ID), newOrder(t, pool, e.ID)
-	mustExec(t, pool, `insert into order_items (order_id, ticket_id, price_amount, sold) values ($1, $2, 1, true)`, order.id, ticket)
+	mustExec(t, pool, `insert into order_items (order_id, ticket_id, price_amount, total_amount, sold) values ($1, $2, 1, 1, true)`, order.id, ticket)
 	for name, test := range map[string]struct {
 		sql        string
 		args       []any
@@ -651,13 +653,13 @@ func TestImpossibleStatesAreRefused(t *testing.T) {
 		"held":                    {`update tickets set status = 'held' where id = $1`, []any{ticket}, "tickets_state"},
 		"an ordinal twice":        {`update tickets set ordinal = 1 where id = $1`, []any{ticket}, "tickets_event_id_ordinal_key"},
 		"a negative price":        {`update tickets set price_amount = -1 where id = $1`, []any{ticket}, "tickets_price_amount_check"},
-		"sold twice": {`insert into order_items (order_id, ticket_id, price_amount, sold) values ($1, $2, 1, true)`,
+		"sold twice": {`insert into order_items (order_id, ticket_id, price_amount, total_amount, sold) values ($1, $2, 1, 1, true)`,
 			[]any{other.id, ticket}, "order_items_sold_once"},
 		"a hold in two orders": {`update orders set hold_id = (select hold_id from orders where id = $1) where id = $2`,
 			[]any{order.id, other.id}, "orders_open_hold"},
-		"an order in no state": {`update orders set status = 'lost' where id = $1`, []any{order.id}, "orders_status_check"},
-		"two live payments": {`insert into payments (id, order_id, attempt, gateway, method, status, amount, currency)
-			select gen_random_uuid(), $1, n, 'g', 'm', 'authorised', 1, 'EUR' from generate_series(1, 2) n`, []any{order.id}, "payments_one_live"},
+		"an order in no state": {`update orders set status = 'lost' where id = $1`, []any{order.id}, "orders_transition"},
+		"two live payments": {`insert into payments (id, order_id, attempt, gateway, method, status, amount, currency, look_at)
+			select gen_random_uuid(), $1, n, 'g', 'm', 'authorised', 1, 'EUR', now() from generate_series(1, 2) n`, []any{order.id}, "payments_one_live"},
 		"a refund of nothing": {`insert into refunds (id, order_id, payment_id, amount, status) values (gen_random_uuid(), $1, gen_random_uuid(), 0, 'pending')`,
 			[]any{order.id}, "refunds_amount_check"},
 		"an answer without a status": {`insert into idempotency_keys (scope, key, fingerprint, body, lease_until) values ('s', $1, 'f', 'b', now())`,
@@ -705,7 +707,11 @@ func TestMigrateFromManyNodesAtOnce(t *testing.T) {
 	err = pool.QueryRow(ctx, `
 select (select count(*) from goose_db_version where version_id > 0), (select count(*) from river_migration), (select count(*) from river_job)`).
 		Scan(&applied, &versions, &jobs)
-	if err != nil || applied != 4 || versions != 8 {
+	files, ferr := os.ReadDir("migrations")
+	if ferr != nil {
+		t.Fatal(ferr)
+	}
+	if err != nil || applied != len(files)+1 || versions != 8 { // and one for the job queue
 		t.Errorf("%d migrations were recorded, %d of the job queue, %v", applied, versions, err)
 	}
 }
@@ -769,5 +775,100 @@ func TestTheDatabaseComesBack(t *testing.T) {
 	}
 	if page, err := cache.Tickets(ctx, catalog.TicketQuery{Event: known.ID}); err != nil || len(page.Tickets) != 10 {
 		t.Errorf("after the database is back: %d tickets, %v", len(page.Tickets), err)
+	}
+}
+
+// names are the events that a text finds, in the order of their start.
+func names(t *testing.T, store *pgstore.Store, text string, drafts bool) string {
+	t.Helper()
+	page, err := store.Events(t.Context(), catalog.Query{Text: text, Drafts: drafts, Sort: catalog.ByStart})
+	if err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	found := make([]string, len(page.Events))
+	for i, e := range page.Events {
+		found[i] = e.Name
+	}
+	return strings.Join(found, ", ")
+}
+
+func TestSearchFollowsChanges(t *testing.T) {
+	t.Parallel()
+	store, pool := newStore(t)
+	ctx := t.Context()
+	draft := hall(t, "Secret evening", spring)
+	draft.Status = "draft"
+	event, err := store.CreateEvent(ctx, draft)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expect := func(when, text string, public, all string) {
+		t.Helper()
+		if got := names(t, store, text, false); got != public {
+			t.Errorf("%s: %q finds %q in public, want %q", when, text, got, public)
+		}
+		if got := names(t, store, text, true); got != all {
+			t.Errorf("%s: %q finds %q of all, want %q", when, text, got, all)
+		}
+	}
+	patch := func(p catalog.EventPatch) {
+		t.Helper()
+		if _, err := store.UpdateEvent(ctx, event.ID, p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	expect("a draft", "secret", "", "Secret evening")
+	expect("a draft", "secert", "", "") // its words are no guesses
+	onSale, name, text := "on_sale", "Open evening", "With fireworks."
+	patch(catalog.EventPatch{Status: &onSale})
+	expect("on sale", "secert", "Secret evening", "Secret evening")
+	patch(catalog.EventPatch{Name: &name, Description: &text})
+	expect("renamed", "secret", "", "")
+	expect("renamed", "open firew", name, name)
+	expect("renamed", "zoe ada hall koeln", name, name)
+	mustExec(t, pool, `update artists set name = 'Björk' where name = 'Zoe'`)
+	expect("an artist renamed", "bjork", name, name)
+	expect("an artist renamed", "zoe", "", "")
+	mustExec(t, pool, `update venues set city = 'Łódź'`)
+	expect("a venue moved", "lodz", name, name)
+	expect("a venue moved", "köln", "", "")
+	mustExec(t, pool, `insert into artists (id, name) values (gen_random_uuid(), 'Late Guest')`)
+	mustExec(t, pool, `insert into event_artists select $1, id, 9 from artists where name = 'Late Guest'`, event.ID)
+	expect("an artist more", `"late guest"`, name, name)
+	mustExec(t, pool, `insert into artists (id, name) values (gen_random_uuid(), 'Stand In')`)
+	mustExec(t, pool, `update event_artists set artist_id = (select id from artists where name = 'Stand In') where position = 9`)
+	expect("an artist replaced", "late", "", "")
+	expect("an artist replaced", `"stand in"`, name, name)
+	mustExec(t, pool, `delete from event_artists where position = 9`)
+	expect("an artist less", "stand", "", "")
+	if _, err := pool.Exec(ctx, `delete from rooms; delete from tickets; delete from events`); err != nil {
+		t.Fatal(err)
+	}
+	expect("gone", "open", "", "")
+}
+
+func TestHostileTextsAreSafe(t *testing.T) {
+	t.Parallel()
+	store, _ := newStore(t)
+	ctx := t.Context()
+	if _, err := store.CreateEvent(ctx, hall(t, `100% of "Them" \ the_end ﬁn`, spring)); err != nil {
+		t.Fatal(err)
+	}
+	for _, bad := range []string{
+		"%", "_", `"`, `\`, "--", "!!!", "\x00", "a\x00b", "a\nb", "\x1b[0m", "\xff", strings.Repeat("x", 10_000), strings.Repeat("a ", 90), "-the", "🎺", "\u0301",
+	} {
+		if _, err := store.Events(ctx, catalog.Query{Text: bad}); !fault.Is(err, fault.Invalid) || !strings.HasPrefix(err.Error(), "invalid-request: q ") {
+			t.Errorf("%.40q: %v", bad, err)
+		}
+	}
+	for _, found := range []string{"%100", "the", "the of them", "them'", `"100 of them"`, `the\end`, "the_end", "fin", "ﬁn", "ＴＨＥＭ", "'them' & !the | (<->):*", "of or"} {
+		if got := names(t, store, found, false); got == "" {
+			t.Errorf("%q finds nothing", found)
+		}
+	}
+	for _, odd := range []string{"a'); drop table events; --", "½ ﷺ ŉ", "हिन्दी が 한국어 愛", "e\u0301\u0301\u0301", "a:*b:ABCD", "&|!()<->", strings.Repeat("𝕏", 200), "x@y.example/z?1=2", "-5e10 +3"} {
+		if _, err := store.Events(ctx, catalog.Query{Text: odd}); err != nil && !fault.Is(err, fault.Invalid) {
+			t.Errorf("%q: %v", odd, err)
+		}
 	}
 }

@@ -70,6 +70,9 @@ func badPlan(message string) error {
 // transaction. A NewEvent that cannot be sold is fault.Invalid with all problems;
 // an event of this name at this time in this venue, fault.Conflict.
 func (s *Store) CreateEvent(ctx context.Context, e catalog.NewEvent) (catalog.Event, error) {
+	if e.Dates != nil {
+		return catalog.Event{}, fault.New(fault.Invalid, "the document has several dates, which make a series")
+	}
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
 	var planID *string
@@ -80,38 +83,48 @@ func (s *Store) CreateEvent(ctx context.Context, e catalog.NewEvent) (catalog.Ev
 		}
 		planID, e.Plan = &id, p
 	}
-	var idErr error
-	l, view, err := catalog.Compose(e, func() string {
-		id, err := newID()
-		idErr = errors.Join(idErr, err)
-		return id
-	})
-	if err = errors.Join(err, idErr); err != nil {
+	l, view, err := compose(e)
+	if err != nil {
 		return catalog.Event{}, err
 	}
 	var created catalog.Event
-	err = pgx.BeginFunc(ctx, s.primary, func(tx pgx.Tx) error {
-		if planID == nil && e.Plan != nil {
-			id, _, err := importPlan(ctx, tx, e.Plan)
-			if err != nil {
-				return err
-			}
-			planID = &id
-		}
-		if err := insertEvent(ctx, tx, e.WithDefaults(), l, view, planID); err != nil {
-			return err
-		}
-		if err := copyTickets(ctx, tx, l); err != nil {
-			return err
-		}
-		var err error
-		created, err = eventByID(ctx, tx, l.Event)
+	err = s.write(ctx, func(tx pgx.Tx) (err error) {
+		created, err = s.insert(ctx, tx, e, l, view, planID)
 		return err
 	})
 	if err != nil {
 		return catalog.Event{}, translate(ctx, err)
 	}
 	return created, nil
+}
+
+// compose lays out an event with ids of ours.
+func compose(e catalog.NewEvent) (*catalog.Layout, []byte, error) {
+	var idErr error
+	l, view, err := catalog.Compose(e, func() string {
+		id, err := newID()
+		idErr = errors.Join(idErr, err)
+		return id
+	})
+	return l, view, errors.Join(err, idErr)
+}
+
+// insert writes an event that was laid out, and its plan unless that has an id already.
+func (s *Store) insert(ctx context.Context, tx pgx.Tx, e catalog.NewEvent, l *catalog.Layout, view []byte, planID *string) (catalog.Event, error) {
+	if planID == nil && e.Plan != nil {
+		id, _, err := importPlan(ctx, tx, e.Plan)
+		if err != nil {
+			return catalog.Event{}, err
+		}
+		planID = &id
+	}
+	if err := insertEvent(ctx, tx, e.WithDefaults(), l, view, planID); err != nil {
+		return catalog.Event{}, err
+	}
+	if err := copyTickets(ctx, tx, l, s.progress); err != nil {
+		return catalog.Event{}, err
+	}
+	return eventByID(ctx, tx, l.Event)
 }
 
 func insertEvent(ctx context.Context, tx pgx.Tx, e catalog.NewEvent, l *catalog.Layout, view []byte, planID *string) error {
@@ -137,13 +150,16 @@ returning id`, pgx.NamedArgs{
 		return translate(ctx, err)
 	}
 	_, err = tx.Exec(ctx, `
-insert into events (id, venue_id, plan_id, name, type, description, starts_at, doors_at, status, currency, max_per_buyer, single_seats, plan_view)
+insert into events (id, venue_id, plan_id, name, type, description, starts_at, doors_at, status, currency, max_per_buyer, single_seats, rotating_codes, plan_view, offer,
+                    fee_per_ticket, fee_per_order, tax_name, tax_rate, tax_included, cancel_until_h, cancel_keeps_fees, images)
 values (@id::uuid, @venue::uuid, @plan::uuid, @name, @type, @description, @starts_at, @doors_at, @status, @currency,
-        @max_per_buyer, @single_seats, @view::jsonb)`, pgx.NamedArgs{
+        @max_per_buyer, @single_seats, @rotating_codes, @view::jsonb, @offer,
+        @fee_per_ticket, @fee_per_order, @tax_name, @tax_rate, @tax_included, @cancel_until_h, @cancel_keeps_fees, @images)`, termsArgs(e.Terms, pgx.NamedArgs{
 		"id": l.Event, "venue": venue, "plan": planID, "name": e.Name, "type": e.Type, "description": e.Description,
 		"starts_at": e.StartsAt, "doors_at": e.DoorsAt, "status": e.Status, "currency": e.Currency,
-		"max_per_buyer": e.MaxPerBuyer, "single_seats": e.SingleSeats, "view": string(view),
-	})
+		"max_per_buyer": e.MaxPerBuyer, "single_seats": e.SingleSeats, "rotating_codes": e.RotatingCodes, "view": string(view), "offer": l.Offer,
+		"images": imagesArg(e.Images),
+	}))
 	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && pgErr.ConstraintName == "events_once" {
 		return fault.New(fault.Conflict, "%q at %s in %s exists already; its seats cannot be put on sale twice",
 			e.Name, e.StartsAt.UTC().Format(time.RFC3339), e.Venue.Name)
@@ -196,10 +212,10 @@ func insertParts(ctx context.Context, tx pgx.Tx, room catalog.RoomSettings, l *c
 			starts = append(starts, int32(l.Runs[run].First))
 		}
 		batch.Queue(`
-insert into sections (id, event_id, name, kind, position, first_ordinal, tickets, runs)
-values (@id::uuid, @event::uuid, @name, @kind, @position, @first, @tickets, @runs)`, pgx.NamedArgs{
+insert into sections (id, event_id, name, kind, position, first_ordinal, tickets, runs, entrance)
+values (@id::uuid, @event::uuid, @name, @kind, @position, @first, @tickets, @runs, @entrance)`, pgx.NamedArgs{
 			"id": c.ID, "event": l.Event, "name": c.Name, "kind": kind, "position": i,
-			"first": c.First, "tickets": c.Count, "runs": starts,
+			"first": c.First, "tickets": c.Count, "runs": starts, "entrance": c.Entrance,
 		})
 	}
 	for i, t := range l.Tiers {
@@ -214,8 +230,15 @@ values (@id::uuid, @event::uuid, @name, @type, @color, @amount, @position, @tick
 	return translate(ctx, tx.SendBatch(ctx, batch).Close())
 }
 
+// ProgressStep is after how many tickets progress is told.
+const ProgressStep = 10_000
+
+// OnProgress has f told how many tickets of a new event are written. It is to be
+// called before the store is used.
+func (s *Store) OnProgress(f func(written, total int)) { s.progress = f }
+
 // copyTickets streams the tickets in.
-func copyTickets(ctx context.Context, tx pgx.Tx, l *catalog.Layout) error {
+func copyTickets(ctx context.Context, tx pgx.Tx, l *catalog.Layout, progress func(written, total int)) error {
 	event, err := uuid.Parse(l.Event)
 	if err != nil {
 		return err
@@ -232,12 +255,15 @@ func copyTickets(ctx context.Context, tx pgx.Tx, l *catalog.Layout) error {
 			return err
 		}
 	}
-	columns := []string{"id", "event_id", "ordinal", "section_id", "tier_id", "row_name", "seat_name", "type", "price_amount"}
+	columns := []string{"id", "event_id", "ordinal", "section_id", "tier_id", "row_name", "seat_name", "type", "price_amount", "attributes"}
 	_, err = tx.CopyFrom(ctx, pgx.Identifier{"tickets"}, columns, pgx.CopyFromSlice(len(l.Seats), func(i int) ([]any, error) {
+		if progress != nil && i > 0 && i%ProgressStep == 0 {
+			progress(i, len(l.Seats))
+		}
 		s := &l.Seats[i]
 		id, err := uuid.Parse(s.ID)
 		return []any{
-			id, event, int32(i), sections[s.Section], tiers[s.Tier], s.Row, s.Name, s.Type, l.Tiers[s.Tier].Price.Amount,
+			id, event, int32(i), sections[s.Section], tiers[s.Tier], s.Row, s.Name, s.Type, l.Tiers[s.Tier].Price.Amount, int16(s.Attributes),
 		}, err
 	}))
 	return translate(ctx, err)
@@ -255,23 +281,22 @@ func (s *Store) UpdateEvent(ctx context.Context, id string, p catalog.EventPatch
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	var e catalog.Event
-	err := pgx.BeginFunc(ctx, s.primary, func(tx pgx.Tx) error {
+	err := s.write(ctx, func(tx pgx.Tx) error {
 		_, err := tx.Exec(ctx, `
 update events
    set name = coalesce(@name, name), status = coalesce(@status, status),
        description = coalesce(@description, description), starts_at = coalesce(@starts_at, starts_at),
        doors_at = coalesce(@doors_at, doors_at), max_per_buyer = coalesce(@max_per_buyer, max_per_buyer),
-       single_seats = coalesce(@single_seats, single_seats),
-       updated_at = now()
- where id = @id::uuid`, pgx.NamedArgs{
+       single_seats = coalesce(@single_seats, single_seats), rotating_codes = coalesce(@rotating_codes, rotating_codes), images = coalesce(@images::jsonb, images), `+patchTerms+`
+ where id = @id::uuid`, termsPatchArgs(p, pgx.NamedArgs{
 			"id": id, "name": p.Name, "status": p.Status, "description": p.Description,
 			"starts_at": p.StartsAt, "doors_at": p.DoorsAt, "max_per_buyer": p.MaxPerBuyer,
-			"single_seats": p.SingleSeats,
-		})
+			"single_seats": p.SingleSeats, "rotating_codes": p.RotatingCodes, "images": p.Images,
+		}))
 		if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && pgErr.ConstraintName == "events_once" {
 			return fault.New(fault.Conflict, "another event in this venue has this name and start")
 		} else if err != nil {
-			return translate(ctx, err)
+			return over(ctx, err)
 		}
 		if e, err = eventByID(ctx, tx, id); err != nil {
 			return err

@@ -16,39 +16,44 @@ import (
 // Inventory implements checkout.OrderStore.
 func (s *Store) Inventory(ctx context.Context, event string) (t checkout.Truth, err error) {
 	err = s.tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		t = checkout.Truth{Orders: make(map[int]time.Duration)}
-		rows, err := tx.Query(ctx, `
-			select t.ordinal, t.status, coalesce(t.reserved_until - now(), interval '0'), coalesce(c.number, 0)
-			from tickets t left join channels c on c.id = t.channel_id
-			where t.event_id = $1 order by t.ordinal`, event)
-		if err != nil {
-			return err
-		}
-		var ordinal, channel int
-		var state string
-		var left time.Duration
-		kept := false
-		_, err = pgx.ForEachRow(rows, []any{&ordinal, &state, &left, &channel}, func() error {
-			to := checkout.Available
-			switch {
-			case state == "purchased":
-				to = checkout.Sold
-			case state == "reserved" && left > 0:
-				to = checkout.Held
-				t.Orders[ordinal] = left
-			case channel > 0:
-				to = checkout.Blocked
-			}
-			t.States = append(t.States, to)
-			t.Channels = append(t.Channels, byte(channel))
-			kept = kept || channel > 0
-			return nil
-		})
-		if !kept {
-			t.Channels = nil
-		}
+		t, err = truthOf(ctx, tx, event)
 		return err
 	})
+	return t, err
+}
+
+func truthOf(ctx context.Context, tx pgx.Tx, event string) (t checkout.Truth, err error) {
+	t = checkout.Truth{Orders: make(map[int]time.Duration)}
+	rows, err := tx.Query(ctx, `
+		select t.ordinal, t.status, coalesce(t.reserved_until - now(), interval '0'), coalesce(c.number, 0)
+		from tickets t left join channels c on c.id = t.channel_id
+		where t.event_id = $1 order by t.ordinal`, event)
+	if err != nil {
+		return t, err
+	}
+	var ordinal, channel int
+	var state string
+	var left time.Duration
+	kept := false
+	_, err = pgx.ForEachRow(rows, []any{&ordinal, &state, &left, &channel}, func() error {
+		to := checkout.Available
+		switch {
+		case state == "purchased":
+			to = checkout.Sold
+		case state == "reserved" && left > 0:
+			to = checkout.Held
+			t.Orders[ordinal] = left
+		case channel > 0:
+			to = checkout.Blocked
+		}
+		t.States = append(t.States, to)
+		t.Channels = append(t.Channels, byte(channel))
+		kept = kept || channel > 0
+		return nil
+	})
+	if !kept {
+		t.Channels = nil
+	}
 	return t, err
 }
 

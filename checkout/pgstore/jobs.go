@@ -2,7 +2,6 @@ package pgstore
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -13,15 +12,11 @@ import (
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivertype"
+
+	"onsale/checkout"
 )
 
 // The durable jobs. Their kinds stand in the database: never rename one.
-
-type settlePayment struct {
-	Payment string `json:"payment"`
-}
-
-func (settlePayment) Kind() string { return "settle_payment" }
 
 type capturePayment struct {
 	Payment string `json:"payment"`
@@ -41,31 +36,36 @@ type refundPayment struct {
 
 func (refundPayment) Kind() string { return "refund_payment" }
 
-type expireOrder struct {
-	Order string `json:"order"`
-}
+type sweep struct{}
 
-func (expireOrder) Kind() string { return "expire_order" }
+func (sweep) Kind() string { return "sweep" }
 
-type reconcile struct{}
+type forgetKeys struct{}
 
-func (reconcile) Kind() string { return "reconcile" }
+func (forgetKeys) Kind() string { return "forget_keys" }
+
+// prompt is how a job is inserted that makes something happen sooner than the sweep
+// would: what it is about says by itself when it is due, so one try is enough.
+func prompt() *river.InsertOpts { return &river.InsertOpts{MaxAttempts: 1} }
 
 // Work is what the jobs do; checkout.Service does it.
 type Work interface {
-	SettlePayment(ctx context.Context, payment string) (later time.Duration, err error)
 	Capture(ctx context.Context, payment string) error
 	Void(ctx context.Context, payment string) error
 	Refund(ctx context.Context, refund string) error
-	Expire(ctx context.Context, order string) (later time.Duration, err error)
-	Reconcile(ctx context.Context, age time.Duration) (found int, err error)
+	Sweep(ctx context.Context, within time.Duration) (found int, err error)
 }
 
 const (
-	reconcileEvery = 10 * time.Second
-	// overdueAfter is when reconciliation takes over from a job.
-	overdueAfter = 20 * time.Second
+	// sweepQueue has workers of its own: sweeps that wait for a gateway which hangs
+	// must not keep others from being done, nor others them.
+	sweepQueue   = "sweep"
+	sweepWorkers = 4
+	sweepEvery   = time.Second
+	sweepTime    = 15 * time.Second // of one sweep
+	forgetEvery  = 10 * time.Minute
 	keysKept     = 48 * time.Hour
+	jobsKept     = time.Hour // that are done
 	jobTimeout   = 30 * time.Second
 	retryMost    = 2 * time.Minute
 )
@@ -76,11 +76,8 @@ type Jobs struct {
 }
 
 // NewJobs returns the runner. It does no I/O.
-func NewJobs(db *pgxpool.Pool, store *Store, work Work, log *slog.Logger) (*Jobs, error) {
+func NewJobs(db *pgxpool.Pool, store *Store, work Work, log *slog.Logger, more ...func(*river.Config)) (*Jobs, error) {
 	workers := river.NewWorkers()
-	river.AddWorker(workers, river.WorkFunc(func(ctx context.Context, j *river.Job[settlePayment]) error {
-		return snooze(work.SettlePayment(ctx, j.Args.Payment))
-	}))
 	river.AddWorker(workers, river.WorkFunc(func(ctx context.Context, j *river.Job[capturePayment]) error {
 		return work.Capture(ctx, j.Args.Payment)
 	}))
@@ -90,35 +87,47 @@ func NewJobs(db *pgxpool.Pool, store *Store, work Work, log *slog.Logger) (*Jobs
 	river.AddWorker(workers, river.WorkFunc(func(ctx context.Context, j *river.Job[refundPayment]) error {
 		return work.Refund(ctx, j.Args.Refund)
 	}))
-	river.AddWorker(workers, river.WorkFunc(func(ctx context.Context, j *river.Job[expireOrder]) error {
-		return snooze(work.Expire(ctx, j.Args.Order))
-	}))
-	river.AddWorker(workers, river.WorkFunc(func(ctx context.Context, _ *river.Job[reconcile]) error {
-		found, err := work.Reconcile(ctx, overdueAfter)
-		if found > 0 {
-			log.InfoContext(ctx, "reconciliation found work left over", slog.Int("items", found))
+	river.AddWorker(workers, river.WorkFunc(func(ctx context.Context, _ *river.Job[sweep]) error {
+		ctx, cancel := context.WithTimeout(ctx, sweepTime)
+		defer cancel()
+		for { // a rush ends all at once
+			found, err := work.Sweep(ctx, 0)
+			if err != nil || found < checkout.DueAtOnce || ctx.Err() != nil {
+				return err
+			}
 		}
-		_, ferr := store.ForgetKeys(ctx, keysKept)
-		return errors.Join(err, ferr)
 	}))
-	client, err := river.NewClient(riverpgxv5.New(db), &river.Config{
+	river.AddWorker(workers, river.WorkFunc(func(ctx context.Context, _ *river.Job[forgetKeys]) error {
+		_, err := store.ForgetKeys(ctx, keysKept)
+		return err
+	}))
+	config := &river.Config{
 		Logger:       slog.New(quiet{log.With(slog.String("part", "jobs")).Handler()}),
-		Queues:       map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 16}},
+		Queues:       map[string]river.QueueConfig{river.QueueDefault: {MaxWorkers: 16}, sweepQueue: {MaxWorkers: sweepWorkers}},
 		Workers:      workers,
 		JobTimeout:   jobTimeout,
 		RetryPolicy:  retry{},
 		ErrorHandler: nil,
 		// A node that was killed leaves its jobs "running"; others take them
 		// over after this.
-		RescueStuckJobsAfter: jobTimeout + 15*time.Second,
-		FetchCooldown:        50 * time.Millisecond,
-		FetchPollInterval:    500 * time.Millisecond,
+		RescueStuckJobsAfter:        jobTimeout + 15*time.Second,
+		CompletedJobRetentionPeriod: jobsKept,
+		DiscardedJobRetentionPeriod: jobsKept,
+		FetchCooldown:               50 * time.Millisecond,
+		FetchPollInterval:           500 * time.Millisecond,
 		PeriodicJobs: []*river.PeriodicJob{
-			river.NewPeriodicJob(river.PeriodicInterval(reconcileEvery), func() (river.JobArgs, *river.InsertOpts) {
-				return reconcile{}, &river.InsertOpts{MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByPeriod: reconcileEvery}}
+			river.NewPeriodicJob(river.PeriodicInterval(sweepEvery), func() (river.JobArgs, *river.InsertOpts) {
+				return sweep{}, &river.InsertOpts{Queue: sweepQueue, MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByPeriod: sweepEvery}}
+			}, &river.PeriodicJobOpts{RunOnStart: true}),
+			river.NewPeriodicJob(river.PeriodicInterval(forgetEvery), func() (river.JobArgs, *river.InsertOpts) {
+				return forgetKeys{}, &river.InsertOpts{MaxAttempts: 1, UniqueOpts: river.UniqueOpts{ByPeriod: forgetEvery}}
 			}, &river.PeriodicJobOpts{RunOnStart: true}),
 		},
-	})
+	}
+	for _, add := range more {
+		add(config)
+	}
+	client, err := river.NewClient(riverpgxv5.New(db), config)
 	if err != nil {
 		return nil, fmt.Errorf("pgstore: jobs: %w", err)
 	}
@@ -145,14 +154,6 @@ type quiet struct{ slog.Handler }
 // Enabled implements slog.Handler.
 func (q quiet) Enabled(ctx context.Context, level slog.Level) bool {
 	return level >= slog.LevelWarn && q.Handler.Enabled(ctx, level)
-}
-
-// snooze asks for a look later without counting an attempt.
-func snooze(later time.Duration, err error) error {
-	if err == nil && later > 0 {
-		return river.JobSnooze(later)
-	}
-	return err
 }
 
 // retry doubles the wait from one second to two minutes, with a fifth of

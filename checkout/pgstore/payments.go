@@ -2,16 +2,17 @@ package pgstore
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/base32"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
+	"github.com/riverqueue/river"
 
 	"onsale/checkout"
 	"onsale/internal/fault"
+	"onsale/internal/gather"
 )
 
 const (
@@ -21,157 +22,397 @@ const (
 	// mostAttempts bounds the attempts to pay one order, so that nobody tries
 	// out stolen cards on it.
 	mostAttempts = 20
+	// jobFirst is how long a job has for what it was made for before the sweep does
+	// it: it may have been lost, or its worker killed.
+	jobFirst = 10 * time.Second
 )
 
-// errNotNow rolls back a transaction that has its answer already.
-var errNotNow = errors.New("answered without a change")
-
 // BeginPayment implements checkout.OrderStore.
-func (s *Store) BeginPayment(ctx context.Context, k checkout.Key, order, method, gateway string) (o checkout.Order, p checkout.Payment, answered bool, err error) {
-	err = s.tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		answered = false
-		stored, err := takeKey(ctx, tx, k, attemptLease)
-		if err != nil {
-			return err
+func (s *Store) BeginPayment(ctx context.Context, k checkout.Key, order, method, gateway string) (checkout.Order, checkout.Payment, bool, error) {
+	b, err := s.begins.Do(ctx, begin{k, order, method, gateway})
+	return b.order, b.payment, b.answered, err
+}
+
+// begin is one call of BeginPayment, begun what comes of it.
+type begin struct {
+	key                    checkout.Key
+	order, method, gateway string
+}
+
+type begun struct {
+	order    checkout.Order
+	payment  checkout.Payment
+	answered bool
+}
+
+func (b begin) apart() []string {
+	return []string{"order " + b.order, "key " + b.key.Scope + " " + b.key.Value}
+}
+
+// beginAll records the attempts to pay many orders.
+func (s *Store) beginAll(ctx context.Context, tx pgx.Tx, calls []begin) ([]gather.Outcome[begun], error) {
+	out := make([]gather.Outcome[begun], len(calls))
+	done := make([]bool, len(calls))
+	end := func(n int, b begun, err error) { out[n], done[n] = gather.Outcome[begun]{Reply: b, Err: err}, true }
+
+	taken, now, err := lockBeforePaying(ctx, tx, calls)
+	if err != nil {
+		return nil, err
+	}
+	for n, c := range calls {
+		if taken[keyName(c.key)] {
+			continue
 		}
-		if stored != nil {
-			o, answered = *stored, true
-			return nil
-		}
-		o, err = loadOrder(ctx, tx, order, true)
-		if err != nil {
-			return err
-		}
-		switch o.Status {
-		case checkout.AwaitingPayment, checkout.Declined:
-		case checkout.PaymentUnknown:
-			answered = true
-			return errNotNow // the attempt under way is the answer, for now
-		case checkout.Paid, checkout.Fulfilled:
-			answered = true
-			return answerKey(ctx, tx, &k, 200, o)
-		default:
-			return fault.New(fault.Conflict, "an order that is %s cannot be paid", o.Status)
-		}
-		var late bool
-		var event string
-		var attempts int
-		err = tx.QueryRow(ctx, `
-			select now() >= o.pay_by, e.status, (select count(*) from payments where order_id = o.id)
-			from orders o join events e on e.id = o.event_id where o.id = $1`, order).
-			Scan(&late, &event, &attempts)
-		switch {
+		// Another request had the key.
+		switch stored, err := takeKey(ctx, tx, c.key, attemptLease); {
+		case err != nil && !isFault(err):
+			return nil, err
 		case err != nil:
-			return err
-		case late:
-			return fault.New(fault.Conflict, "the time to pay this order is over")
-		case event != "on_sale":
-			return fault.New(fault.Conflict, "the event is not on sale any more: it is %s", event)
-		case attempts >= mostAttempts:
-			return fault.New(fault.Conflict, "%d attempts to pay this order failed; there are no more", attempts)
+			end(n, begun{}, err)
+		case stored != nil:
+			end(n, begun{order: *stored, answered: true}, nil)
 		}
-		if err := s.voidLive(ctx, tx, order, "another attempt was started"); err != nil {
-			return err
+	}
+	facts, orders, err := factsBeforePaying(ctx, tx, calls)
+	if err != nil {
+		return nil, err
+	}
+	var given []checkout.Key // keys whose requests had no effect
+	var a answers
+	var r paymentRows
+	for n, c := range calls {
+		if done[n] {
+			continue
+		}
+		o, f := orders[c.order], facts[c.order]
+		var refused error
+		switch {
+		case o == nil:
+			refused = fault.New(fault.NotFound, "no such order")
+		case o.Status == checkout.PaymentUnknown: // the attempt under way is the answer, for now
+			given = append(given, c.key)
+			end(n, begun{order: *o, answered: true}, nil)
+			continue
+		case o.Status.Sold():
+			if err := a.add(c.key, 200, *o); err != nil {
+				return nil, err
+			}
+			end(n, begun{order: *o, answered: true}, nil)
+			continue
+		case o.Status != checkout.AwaitingPayment && o.Status != checkout.Declined:
+			refused = fault.New(fault.Conflict, "an order that is %s cannot be paid", o.Status)
+		case f.late:
+			refused = fault.New(fault.Conflict, "the time to pay this order is over")
+		case f.event != "on_sale":
+			refused = fault.New(fault.Conflict, "the event is not on sale any more: it is %s", f.event)
+		case f.attempts >= mostAttempts:
+			refused = fault.New(fault.Conflict, "%d attempts to pay this order failed; there are no more", f.attempts)
+		}
+		if refused != nil {
+			given = append(given, c.key)
+			end(n, begun{}, refused)
+			continue
+		}
+		if f.live {
+			if err := s.voidLive(ctx, tx, c.order, "another attempt was started"); err != nil {
+				return nil, err
+			}
 		}
 		id, err := uuid.NewV7()
 		if err != nil {
-			return err
+			return nil, err
 		}
-		p = checkout.Payment{ID: id.String(), Order: order, Method: method, Status: checkout.PaymentPending, Amount: o.Total}
-		_, err = tx.Exec(ctx, `
-			insert into payments (id, order_id, attempt, gateway, method, status, amount, currency)
-			select @id, @order, coalesce(max(attempt), 0) + 1, @gateway, @method, 'pending', @amount, @currency
-			from payments where order_id = @order`, pgx.NamedArgs{
-			"id": p.ID, "order": order, "gateway": gateway, "method": method,
-			"amount": p.Amount.Amount, "currency": p.Amount.Currency,
-		})
-		if err != nil {
-			return err
+		p := checkout.Payment{
+			ID: id.String(), Order: c.order, Gateway: c.gateway, Method: c.method, Status: checkout.PaymentPending, Amount: o.Total, Updated: now,
 		}
-		_, err = tx.Exec(ctx, `
-			update tickets set reserved_until = greatest(reserved_until, now() + $2::interval)
-			where order_id = $1 and status = 'reserved'`, order, checkout.PayGrace)
-		if err != nil {
-			return err
-		}
-		if err := s.enqueue(ctx, tx, settlePayment{Payment: p.ID}, checkout.SettleAfter); err != nil {
-			return err
-		}
-		return moveOrder(ctx, tx, &o, checkout.PaymentUnknown, "")
-	})
-	if errors.Is(err, errNotNow) {
-		err = nil
+		r.add(p, f.attempts+1)
+		o.Status = checkout.PaymentUnknown
+		o.History = append(o.History, checkout.Change{At: now.UTC(), Status: o.Status})
+		o.Payment = checkout.PaymentView{Gateway: c.gateway}
+		end(n, begun{order: *o, payment: p}, nil)
 	}
-	return o, p, answered, err
+	b := &pgx.Batch{}
+	r.queue(b)
+	a.queue(b, false)
+	for _, k := range given {
+		b.Queue(`delete from idempotency_keys where scope = @scope and key = @key and body is null`, keyArgs(k, 0))
+	}
+	return out, tx.SendBatch(ctx, b).Close()
+}
+
+// lockBeforePaying takes keys and locks orders. Keys that others have had are not
+// among those taken.
+func lockBeforePaying(ctx context.Context, tx pgx.Tx, calls []begin) (taken map[string]bool, now time.Time, err error) {
+	var scopes, keys, fingerprints, orders []string
+	for _, c := range calls {
+		scopes, keys = append(scopes, c.key.Scope), append(keys, c.key.Value)
+		fingerprints, orders = append(fingerprints, c.key.Fingerprint), append(orders, c.order)
+	}
+	taken = make(map[string]bool, len(calls))
+	b := &pgx.Batch{}
+	b.Queue(`select now()`).QueryRow(func(row pgx.Row) error { return row.Scan(&now) })
+	b.Queue(`
+		insert into idempotency_keys (scope, key, fingerprint, lease_until)
+		select scope, key, fingerprint, now() + @lease
+		from unnest(@scopes::text[], @keys::text[], @fingerprints::text[]) as w (scope, key, fingerprint)
+		order by scope, key
+		on conflict (scope, key) do nothing returning scope, key`,
+		pgx.NamedArgs{"scopes": scopes, "keys": keys, "fingerprints": fingerprints, "lease": attemptLease}).
+		Query(func(rows pgx.Rows) error {
+			var k checkout.Key
+			_, err := pgx.ForEachRow(rows, []any{&k.Scope, &k.Value}, func() error {
+				taken[keyName(k)] = true
+				return nil
+			})
+			return err
+		})
+	b.Queue(`select from orders where id = any($1::uuid[]) order by id for update`, orders)
+	return taken, now, tx.SendBatch(ctx, b).Close()
+}
+
+// payFacts is what decides whether an order may be paid now.
+type payFacts struct {
+	late     bool
+	event    string // its status
+	attempts int
+	live     bool // an earlier attempt may still hold money
+}
+
+func factsBeforePaying(ctx context.Context, tx pgx.Tx, calls []begin) (map[string]payFacts, map[string]*checkout.Order, error) {
+	ids := make([]string, len(calls))
+	for i, c := range calls {
+		ids[i] = c.order
+	}
+	facts, orders := make(map[string]payFacts, len(calls)), make(map[string]*checkout.Order, len(calls))
+	b := &pgx.Batch{}
+	b.Queue(`
+		select o.id, now() >= o.pay_by, e.status, count(p.id),
+			coalesce(bool_or(p.status in ('pending', 'requires_action', 'authorised')), false)
+		from orders o join events e on e.id = o.event_id left join payments p on p.order_id = o.id
+		where o.id = any($1::uuid[]) group by o.id, e.id`, ids).
+		Query(func(rows pgx.Rows) error {
+			var id string
+			var f payFacts
+			_, err := pgx.ForEachRow(rows, []any{&id, &f.late, &f.event, &f.attempts, &f.live}, func() error {
+				facts[id] = f
+				return nil
+			})
+			return err
+		})
+	queueOrders(b, ids, orders)
+	return facts, orders, tx.SendBatch(ctx, b).Close()
+}
+
+// paymentRows are attempts to be recorded, by column.
+type paymentRows struct {
+	ids, orders, gateways, methods, currencies []string
+	attempts                                   []int
+	amounts                                    []int64
+}
+
+func (r *paymentRows) add(p checkout.Payment, attempt int) {
+	r.ids, r.orders = append(r.ids, p.ID), append(r.orders, p.Order)
+	r.gateways, r.methods = append(r.gateways, p.Gateway), append(r.methods, p.Method)
+	r.amounts, r.currencies = append(r.amounts, p.Amount.Amount), append(r.currencies, p.Amount.Currency)
+	r.attempts = append(r.attempts, attempt)
+}
+
+func (r *paymentRows) queue(b *pgx.Batch) {
+	if len(r.ids) == 0 {
+		return
+	}
+	b.Queue(`
+		insert into payments (id, order_id, attempt, gateway, method, status, amount, currency, look_at)
+		select id, ord, attempt, gateway, method, 'pending', amount, currency, now() + @look
+		from unnest(@ids::uuid[], @orders::uuid[], @attempts::int[], @gateways::text[], @methods::text[], @amounts::bigint[], @currencies::text[])
+			as w (id, ord, attempt, gateway, method, amount, currency)`, pgx.NamedArgs{
+		"ids": r.ids, "orders": r.orders, "attempts": r.attempts, "gateways": r.gateways, "methods": r.methods,
+		"amounts": r.amounts, "currencies": r.currencies, "look": checkout.SettleAfter,
+	})
+	// Most claims last long enough as they are.
+	b.Queue(`
+		update tickets set reserved_until = now() + $2::interval
+		where order_id = any($1::uuid[]) and status = 'reserved' and reserved_until < now() + $2::interval`, r.orders, checkout.PayGrace)
+	queueMoves(b, r.orders, checkout.PaymentUnknown)
 }
 
 // CommitSale implements checkout.OrderStore.
-func (s *Store) CommitSale(ctx context.Context, k *checkout.Key, payment string) (o checkout.Order, err error) {
-	var lost []int
-	err = s.tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		lost = nil
-		var open bool
-		o, open, err = s.attempt(ctx, tx, payment)
-		if err != nil {
-			return err
+func (s *Store) CommitSale(ctx context.Context, k *checkout.Key, payment string, begun *checkout.Order) (checkout.Order, error) {
+	return s.sales.Do(ctx, sale{k, payment, begun})
+}
+
+// sale is one call of CommitSale.
+type sale struct {
+	key     *checkout.Key
+	payment string
+	begun   *checkout.Order // as it was when the attempt began; nil: not known
+}
+
+func (c sale) apart() []string {
+	names := []string{"payment " + c.payment}
+	if c.key != nil {
+		names = append(names, "key "+c.key.Scope+" "+c.key.Value)
+	}
+	return names
+}
+
+// sellAll makes the tickets of many orders their buyers', each order's all or none.
+func (s *Store) sellAll(ctx context.Context, tx pgx.Tx, calls []sale) ([]gather.Outcome[checkout.Order], error) {
+	out := make([]gather.Outcome[checkout.Order], len(calls))
+	l, err := lookBeforeSelling(ctx, tx, calls)
+	if err != nil {
+		return nil, err
+	}
+	var a answers
+	var paid []string
+	var told []announcement
+	var captures []river.InsertManyParams
+	for n, c := range calls {
+		p, known := l.payments[c.payment]
+		if !known {
+			out[n].Err = fault.New(fault.NotFound, "no such payment")
+			continue
 		}
-		if !open {
-			return answerKey(ctx, tx, k, 200, o)
-		}
-		var off bool
-		if err := tx.QueryRow(ctx, `select status = 'cancelled' from events where id = $1`, o.Event).Scan(&off); err != nil {
-			return err
-		}
-		if off {
-			if err := s.giveUp(ctx, tx, &o, checkout.Cancelled, "the event was cancelled before the payment was done"); err != nil {
-				return err
+		o := l.orders[p.order]
+		switch {
+		case !p.open: // somebody else recorded an outcome
+		case p.off:
+			if err := s.giveUp(ctx, tx, o, checkout.Cancelled, "the event was cancelled before the payment was done"); err != nil {
+				return nil, err
 			}
-			if err := reload(ctx, tx, &o); err != nil {
-				return err
+			if err := reload(ctx, tx, o); err != nil {
+				return nil, err
 			}
-			return answerKey(ctx, tx, k, 200, o)
-		}
-		rows, err := tx.Query(ctx, `
-			update tickets set status = 'purchased', reserved_until = null
-			where order_id = $1 and status = 'reserved' returning ordinal`, o.ID)
-		if err != nil {
-			return err
-		}
-		mine, err := pgx.CollectRows(rows, pgx.RowTo[int])
-		if err != nil {
-			return err
-		}
-		if len(mine) != len(o.Items) {
+		case len(l.mine[p.order]) != len(o.Items):
 			// Somebody else claimed a ticket after this claim had run out: no
 			// sale. What is left of it goes back, and so does the money.
-			lost = without(o.Ordinals(), mine)
-			if err := dropKey(ctx, tx, k); err != nil {
-				return err
+			out[n].Err = checkout.Taken(without(o.Ordinals(), l.mine[p.order]))
+			if err := dropKey(ctx, tx, c.key); err != nil {
+				return nil, err
 			}
-			return s.giveUp(ctx, tx, &o, checkout.Cancelled, "the claim was lost before the payment was done")
+			if err := s.giveUp(ctx, tx, o, checkout.Cancelled, "the claim was lost before the payment was done"); err != nil {
+				return nil, err
+			}
+			out[n].Reply = *o
+			continue
+		default:
+			if !o.Status.MayBecome(checkout.Paid) {
+				return nil, fault.New(fault.Conflict, "an order that is %s cannot become %s", o.Status, checkout.Paid)
+			}
+			paid = append(paid, o.ID)
+			captures = append(captures, river.InsertManyParams{Args: capturePayment{Payment: c.payment}, InsertOpts: prompt()})
+			o.Status = checkout.Paid
+			o.History = append(slices.Clone(o.History), checkout.Change{At: l.now.UTC(), Status: o.Status})
+			o.Payment = checkout.PaymentView{Gateway: o.Payment.Gateway}
+			told = append(told, orderMoved(o, "")...)
 		}
-		if _, err := tx.Exec(ctx, `update order_items set sold = true where order_id = $1`, o.ID); err != nil {
-			return err
+		if c.key != nil {
+			if err := a.add(*c.key, 200, *o); err != nil {
+				return nil, err
+			}
 		}
-		if err := setPayment(ctx, tx, payment, checkout.PaymentAuthorised, ""); err != nil {
-			return err
-		}
-		if err := moveOrder(ctx, tx, &o, checkout.Paid, ""); err != nil {
-			return err
-		}
-		if err := s.enqueue(ctx, tx, capturePayment{Payment: payment}, 0); err != nil {
-			return err
-		}
-		o, err = loadOrder(ctx, tx, o.ID, false)
-		if err != nil {
-			return err
-		}
-		return answerKey(ctx, tx, k, 200, o)
-	})
-	if err == nil && len(lost) > 0 {
-		err = checkout.Taken(lost)
+		out[n].Reply = *o
 	}
-	return o, err
+	b := &pgx.Batch{}
+	if len(paid) > 0 {
+		b.Queue(`update order_items set sold = true where order_id = any($1::uuid[])`, paid)
+		b.Queue(`
+			update payments set status = 'authorised', reason = '', updated_at = now(), look_at = now() + $2::interval, looks = 0
+			where order_id = any($1::uuid[]) and status in ('pending', 'requires_action')`, paid, jobFirst)
+		queueMoves(b, paid, checkout.Paid)
+	}
+	a.queue(b, false)
+	if err := tx.SendBatch(ctx, b).Close(); err != nil || len(captures) == 0 {
+		return out, err
+	}
+	if err := s.announce(ctx, tx, told); err != nil {
+		return nil, err
+	}
+	_, err = s.jobs.InsertManyFastTx(ctx, tx, captures)
+	return out, err
+}
+
+// selling is what is known before sales are committed.
+type selling struct {
+	now      time.Time
+	payments map[string]soldPayment
+	orders   map[string]*checkout.Order
+	mine     map[string][]int // by order: the tickets that were still claimed, by ordinal
+}
+
+type soldPayment struct {
+	order string
+	open  bool // the attempt still awaits its outcome
+	off   bool // the event was cancelled
+}
+
+// lookBeforeSelling locks the orders, reads them, and sells the tickets that each
+// still has: one conditional statement decides. What turns out not to be whole is
+// given back by the caller.
+func lookBeforeSelling(ctx context.Context, tx pgx.Tx, calls []sale) (*selling, error) {
+	l := &selling{payments: map[string]soldPayment{}, orders: map[string]*checkout.Order{}, mine: map[string][]int{}}
+	ids := make([]string, len(calls))
+	for i, c := range calls {
+		ids[i] = c.payment
+	}
+	// Every change of a payment locks its order first. While the attempt that an order
+	// was read for is open, nothing else of the order changes.
+	begun := make(map[string]*checkout.Order, len(calls))
+	for _, c := range calls {
+		begun[c.payment] = c.begun
+	}
+	var unknown, open []string // orders that have to be read, and that may be sold
+	b := &pgx.Batch{}
+	b.Queue(`
+		select now() from orders where id in (select order_id from payments where id = any($1::uuid[]))
+		order by id for update`, ids).
+		Query(func(rows pgx.Rows) error {
+			_, err := pgx.ForEachRow(rows, []any{&l.now}, func() error { return nil })
+			return err
+		})
+	b.Queue(`
+		select p.id, o.id, o.status, p.status in ('pending', 'requires_action'), e.status = 'cancelled'
+		from payments p join orders o on o.id = p.order_id join events e on e.id = o.event_id
+		where p.id = any($1::uuid[])`, ids).
+		Query(func(rows pgx.Rows) error {
+			var id string
+			var p soldPayment
+			var status checkout.OrderStatus
+			_, err := pgx.ForEachRow(rows, []any{&id, &p.order, &status, &p.open, &p.off}, func() error {
+				l.payments[id] = p
+				if o := begun[id]; o != nil && o.ID == p.order && o.Status == status && p.open {
+					mine := *o
+					l.orders[p.order] = &mine
+				} else {
+					unknown = append(unknown, p.order)
+				}
+				if p.open && !p.off {
+					open = append(open, p.order)
+				}
+				return nil
+			})
+			return err
+		})
+	if err := tx.SendBatch(ctx, b).Close(); err != nil {
+		return nil, err
+	}
+	b = &pgx.Batch{}
+	if len(unknown) > 0 {
+		queueOrders(b, unknown, l.orders)
+	}
+	b.Queue(`
+		update tickets set status = 'purchased', reserved_until = null
+		where order_id = any($1::uuid[]) and status = 'reserved' returning order_id, ordinal`, open).
+		Query(func(rows pgx.Rows) error {
+			var id string
+			var ordinal int
+			_, err := pgx.ForEachRow(rows, []any{&id, &ordinal}, func() error {
+				l.mine[id] = append(l.mine[id], ordinal)
+				return nil
+			})
+			return err
+		})
+	return l, tx.SendBatch(ctx, b).Close()
 }
 
 // DeclinePayment implements checkout.OrderStore.
@@ -196,7 +437,7 @@ func (s *Store) endAttempt(ctx context.Context, k *checkout.Key, payment string,
 			if err := setPayment(ctx, tx, payment, to, reason); err != nil {
 				return err
 			}
-			if err := moveOrder(ctx, tx, &o, order, reason); err != nil {
+			if err := s.moveOrder(ctx, tx, &o, order, reason); err != nil {
 				return err
 			}
 			if o, err = loadOrder(ctx, tx, o.ID, false); err != nil {
@@ -206,7 +447,7 @@ func (s *Store) endAttempt(ctx context.Context, k *checkout.Key, payment string,
 		if to == checkout.PaymentFailed {
 			return dropKey(ctx, tx, k)
 		}
-		return answerKey(ctx, tx, k, 200, o)
+		return answerKey(ctx, tx, k, o)
 	})
 	return o, err
 }
@@ -221,18 +462,19 @@ func (s *Store) RequireAction(ctx context.Context, k *checkout.Key, payment, url
 		}
 		if open {
 			_, err := tx.Exec(ctx, `
-				update payments set status = 'requires_action', action_url = $2, updated_at = now() where id = $1`, payment, url)
+				update payments set status = 'requires_action', action_url = $2, updated_at = now(), look_at = now() + $3::interval, looks = 0
+				where id = $1`, payment, url, checkout.SettleAfter)
 			if err != nil {
 				return err
 			}
-			if err := moveOrder(ctx, tx, &o, checkout.AwaitingPayment, "the buyer has to confirm the payment"); err != nil {
+			if err := s.moveOrder(ctx, tx, &o, checkout.AwaitingPayment, "the buyer has to confirm the payment"); err != nil {
 				return err
 			}
 			if o, err = loadOrder(ctx, tx, o.ID, false); err != nil {
 				return err
 			}
 		}
-		return answerKey(ctx, tx, k, 200, o)
+		return answerKey(ctx, tx, k, o)
 	})
 	return o, err
 }
@@ -260,10 +502,16 @@ func (s *Store) attempt(ctx context.Context, tx pgx.Tx, payment string) (o check
 func (s *Store) Payment(ctx context.Context, id string) (p checkout.Payment, err error) {
 	err = s.tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		return notFound(tx.QueryRow(ctx, `
-			select id, order_id, method, status, amount, currency, updated_at from payments where id = $1`, id).
-			Scan(&p.ID, &p.Order, &p.Method, &p.Status, &p.Amount.Amount, &p.Amount.Currency, &p.Updated), "payment")
+			select `+paymentColumns+` from payments where id = $1`, id).Scan(paymentInto(&p)...), "payment")
 	})
 	return p, err
+}
+
+const paymentColumns = `id, order_id, gateway, method, status, amount, currency, refunded_amount, updated_at,
+	exists (select from refunds r where r.payment_id = payments.id and r.status = 'pending')`
+
+func paymentInto(p *checkout.Payment) []any {
+	return []any{&p.ID, &p.Order, &p.Gateway, &p.Method, &p.Status, &p.Amount.Amount, &p.Amount.Currency, &p.Refunded, &p.Updated, &p.Refunding}
 }
 
 // Captured implements checkout.OrderStore.
@@ -277,14 +525,10 @@ func (s *Store) Captured(ctx context.Context, payment string) (o checkout.Order,
 		if err := setPayment(ctx, tx, payment, checkout.PaymentCaptured, ""); err != nil {
 			return err
 		}
-		for i := range o.Items {
-			_, err := tx.Exec(ctx, `update order_items set code = $3 where order_id = $1 and ticket_id = $2 and code is null`,
-				o.ID, o.Items[i].Ticket, newCode())
-			if err != nil {
-				return err
-			}
+		if err := issue(ctx, tx, &o); err != nil {
+			return err
 		}
-		if err := moveOrder(ctx, tx, &o, checkout.Fulfilled, ""); err != nil {
+		if err := s.moveOrder(ctx, tx, &o, checkout.Fulfilled, ""); err != nil {
 			return err
 		}
 		o, err = loadOrder(ctx, tx, o.ID, false)
@@ -309,112 +553,9 @@ func (s *Store) CaptureLost(ctx context.Context, payment, reason string) (o chec
 // Voided implements checkout.OrderStore.
 func (s *Store) Voided(ctx context.Context, payment string) error {
 	return s.tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `update payments set status = 'voided', updated_at = now() where id = $1 and status = 'voiding'`, payment)
+		_, err := tx.Exec(ctx, `update payments set status = 'voided', look_at = null, updated_at = now() where id = $1 and status = 'voiding'`, payment)
 		return err
 	})
-}
-
-// RefundOrder implements checkout.OrderStore.
-func (s *Store) RefundOrder(ctx context.Context, id, reason, actor string) (o checkout.Order, err error) {
-	err = s.tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		o, err = loadOrder(ctx, tx, id, true)
-		if err != nil || o.Status == checkout.Refunded {
-			return err
-		}
-		why := "refunded by " + actor
-		if reason != "" {
-			why += ": " + reason
-		}
-		switch o.Status {
-		case checkout.Paid: // not captured yet: nothing to refund, the authorisation is voided
-			if err := s.giveUp(ctx, tx, &o, checkout.Refunded, why); err != nil {
-				return err
-			}
-		case checkout.Fulfilled:
-			if err := s.refund(ctx, tx, &o, reason); err != nil {
-				return err
-			}
-			if err := freeTickets(ctx, tx, &o); err != nil {
-				return err
-			}
-			if err := moveOrder(ctx, tx, &o, checkout.Refunded, why); err != nil {
-				return err
-			}
-		default:
-			return fault.New(fault.Conflict, "an order that is %s cannot be refunded", o.Status)
-		}
-		return reload(ctx, tx, &o)
-	})
-	return o, err
-}
-
-func (s *Store) refund(ctx context.Context, tx pgx.Tx, o *checkout.Order, reason string) error {
-	if o.Total.Amount == 0 {
-		_, err := tx.Exec(ctx, `
-			update payments set status = 'refunded', updated_at = now() where order_id = $1 and status = 'captured'`, o.ID)
-		return err
-	}
-	id, err := uuid.NewV7()
-	if err != nil {
-		return err
-	}
-	_, err = tx.Exec(ctx, `
-		with p as (update payments set status = 'refunding', updated_at = now()
-			where order_id = @order and status = 'captured' returning id, amount)
-		insert into refunds (id, order_id, payment_id, amount, reason, status)
-		select @id, @order, p.id, p.amount, @reason, 'pending' from p`,
-		pgx.NamedArgs{"id": id, "order": o.ID, "reason": reason})
-	if err != nil {
-		return err
-	}
-	return s.enqueue(ctx, tx, refundPayment{Refund: id.String()}, 0)
-}
-
-// Refund implements checkout.OrderStore.
-func (s *Store) Refund(ctx context.Context, id string) (r checkout.Refund, err error) {
-	err = s.tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		return notFound(tx.QueryRow(ctx, `
-			select r.id, r.payment_id, r.amount, p.currency, r.status = 'done'
-			from refunds r join payments p on p.id = r.payment_id where r.id = $1`, id).
-			Scan(&r.ID, &r.Payment, &r.Amount.Amount, &r.Amount.Currency, &r.Done), "refund")
-	})
-	return r, err
-}
-
-// RefundDone implements checkout.OrderStore.
-func (s *Store) RefundDone(ctx context.Context, refund string) error {
-	return s.tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `
-			with r as (update refunds set status = 'done', updated_at = now() where id = $1 and status = 'pending' returning payment_id)
-			update payments set status = 'refunded', updated_at = now() from r where payments.id = r.payment_id`, refund)
-		return err
-	})
-}
-
-// Overdue implements checkout.OrderStore.
-func (s *Store) Overdue(ctx context.Context, age time.Duration, limit int) (due checkout.Overdue, err error) {
-	err = s.tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
-		for _, q := range []struct {
-			into *[]string
-			sql  string
-		}{
-			{&due.Settle, `select id from payments where status = 'pending' and updated_at < now() - $1::interval`},
-			{&due.Capture, `select id from payments where status = 'authorised' and updated_at < now() - $1::interval`},
-			{&due.Void, `select id from payments where status = 'voiding' and updated_at < now() - $1::interval`},
-			{&due.Refund, `select id from refunds where status = 'pending' and updated_at < now() - $1::interval`},
-			{&due.Expire, `select id from orders where status in ('awaiting_payment', 'declined') and pay_by < now() - $1::interval`},
-		} {
-			rows, err := tx.Query(ctx, q.sql+` limit $2`, age, limit)
-			if err != nil {
-				return err
-			}
-			if *q.into, err = pgx.CollectRows(rows, pgx.RowTo[string]); err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-	return due, err
 }
 
 // lockPayment locks a payment's order and reads the payment's status.
@@ -426,17 +567,11 @@ func (s *Store) lockPayment(ctx context.Context, tx pgx.Tx, payment string) (o c
 	return o, status, err
 }
 
+// setPayment takes a payment to an end.
 func setPayment(ctx context.Context, tx pgx.Tx, payment string, to checkout.PaymentStatus, reason string) error {
-	_, err := tx.Exec(ctx, `update payments set status = $2, reason = $3, updated_at = now() where id = $1`, payment, to, reason)
+	_, err := tx.Exec(ctx, `
+		update payments set status = $2, reason = $3, look_at = null, updated_at = now() where id = $1`, payment, to, reason)
 	return err
-}
-
-// newCode returns what a ticket's holder shows at the door: 80 random bits in
-// base32, which nobody guesses and everybody can read aloud.
-func newCode() string {
-	var b [10]byte
-	_, _ = rand.Read(b[:]) // never fails: crypto/rand panics instead
-	return base32.StdEncoding.EncodeToString(b[:])
 }
 
 func notFound(err error, what string) error {

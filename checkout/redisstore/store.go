@@ -16,6 +16,7 @@ import (
 	"onsale/checkout"
 	"onsale/internal/fault"
 	"onsale/internal/gather"
+	"onsale/internal/redisconn"
 	"onsale/lua"
 )
 
@@ -57,7 +58,7 @@ func down(err error) error { return fault.Down(err, "the seat store") }
 func (s *Store) carry(ctx context.Context, calls []lua.HoldCall) []gather.Outcome[lua.HoldReply] {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	return gather.Pipeline(ctx, s.rdb, calls)
+	return redisconn.Pipeline(ctx, s.rdb, calls)
 }
 
 // carryHolds runs one script for the requests of each event.

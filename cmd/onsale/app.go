@@ -22,9 +22,13 @@ import (
 	"onsale/catalog"
 	catalogpg "onsale/catalog/pgstore"
 	"onsale/checkout"
+	"onsale/checkout/account"
+	"onsale/checkout/mail"
+	"onsale/checkout/messages"
 	"onsale/checkout/payment"
 	checkoutpg "onsale/checkout/pgstore"
 	checkoutredis "onsale/checkout/redisstore"
+	"onsale/checkout/webhook"
 	"onsale/config"
 	"onsale/internal/audit"
 	"onsale/internal/redisconn"
@@ -51,10 +55,12 @@ type App struct {
 	rdb       redis.UniversalClient
 	db        *pgxpool.Pool // nil in a waitroom node without a database
 	replica   *pgxpool.Pool // nil: reads go to db
+	reads     *catalogpg.Replica
 	rooms     *waitroom.Service
 	catalog   *catalog.Cache      // nil in the waitroom role
 	inventory *checkout.Inventory // nil in the waitroom role
 	jobs      *checkoutpg.Jobs    // nil unless this node is a worker
+	sandbox   *payment.Sandbox    // nil unless this node is a shop with the sandbox gateway
 	server    *web.Server
 	metrics   http.Handler // served on an address of its own; nil: beside the rest, or not at all
 }
@@ -103,10 +109,16 @@ func newApp(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *App, e
 		if a.replica, err = connectPostgres(ctx, cfg.DatabaseReadURL.Reveal()); err != nil {
 			return nil, fmt.Errorf("database_read_url: %w", err)
 		}
+		a.reads = catalogpg.NewReplica(a.db, a.replica, cfg.DatabaseReadLag, log)
+		if err = a.reads.Register(registry); err != nil {
+			return nil, err
+		}
 	}
 	var known waitroom.Identity
+	var atIssuer account.Browser
 	if cfg.Identity.Issuer != "" {
-		known = identity.New(cfg.Identity.Issuer, cfg.Identity.Audience, cfg.Identity.JWKSURL)
+		issuer := identity.New(cfg.Identity.Issuer, cfg.Identity.Audience, cfg.Identity.JWKSURL)
+		known, atIssuer = issuer, issuer.Browser(cfg.Identity.ClientSecret.Reveal(), web.CallbackURL(public))
 	}
 	a.rooms, err = waitroom.New(waitroom.Deps{
 		Store:   waitroomredis.New(a.rdb).WithOptions(waitroomredis.Options{AwayAfter: orNever(cfg.Waitroom.AwayAfter)}),
@@ -124,7 +136,8 @@ func newApp(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *App, e
 		PublicURL: public, AllowedOrigins: cfg.AllowedOrigins, TrustedProxies: cfg.TrustedProxies,
 		AdminToken: cfg.AdminToken.Reveal(), BodyBytes: cfg.Limits.BodyBytes, SocketsPerAddress: cfg.Limits.Sockets,
 		Rooms: a.rooms, Keys: keys, Ready: ready,
-		Clock: time.Now, Logger: log, Registerer: registry,
+		AtIssuer: atIssuer != nil && (cfg.Accounts.SignIn == config.SignInOIDC || cfg.Accounts.SignIn == config.SignInBoth),
+		Clock:    time.Now, Logger: log, Registerer: registry,
 	}
 	switch {
 	case cfg.Metrics.Enabled && cfg.Metrics.Addr == "":
@@ -135,8 +148,11 @@ func newApp(ctx context.Context, cfg config.Config, log *slog.Logger) (_ *App, e
 	if deps.UI, err = fs.Sub(ui.Dist, "dist"); err != nil {
 		return nil, err
 	}
+	if a.db != nil && !isShop {
+		deps.Events = catalog.NewCache(catalogpg.New(a.db, a.reads), time.Now)
+	}
 	if isShop || isWorker {
-		if err := a.addShop(&deps, registry, isWorker); err != nil {
+		if err := a.addShop(&deps, registry, isWorker, known, atIssuer); err != nil {
 			return nil, err
 		}
 	}
@@ -156,11 +172,12 @@ func orNever(d time.Duration) time.Duration {
 }
 
 // addShop wires catalog, holds, orders and payments, and the jobs of a worker.
-func (a *App) addShop(deps *web.Deps, registry *prometheus.Registry, isWorker bool) error {
+func (a *App) addShop(deps *web.Deps, registry *prometheus.Registry, isWorker bool, known waitroom.Identity, atIssuer account.Browser) error {
 	if a.db == nil {
 		return errors.New("database_url is needed in this role")
 	}
-	events := catalog.NewCache(catalogpg.New(a.db, a.replica), time.Now)
+	kept := catalogpg.New(a.db, a.reads)
+	events := catalog.NewCache(kept, time.Now)
 	holds := checkoutredis.New(a.rdb)
 	orders, err := checkoutpg.New(a.db)
 	if err != nil {
@@ -171,30 +188,83 @@ func (a *App) addShop(deps *web.Deps, registry *prometheus.Registry, isWorker bo
 	if err != nil {
 		return err
 	}
-	if a.cfg.PaymentGateway != "sandbox" {
-		return fmt.Errorf("payment_gateway %q is not known; known is sandbox", a.cfg.PaymentGateway)
+	gateway, err := a.openGateway(deps)
+	if err != nil {
+		return err
 	}
-	sandbox := payment.NewSandbox(a.db, sandboxSlow)
 	shop, err := checkout.New(checkout.Deps{
 		Options: checkout.Options{
 			HoldTTL: a.cfg.Checkout.HoldTTL, MaxExtensions: a.cfg.Checkout.MaxExtensions,
 			PayWithin: a.cfg.Checkout.PayWithin, GatewayTimeout: a.cfg.Checkout.GatewayTimeout,
 		},
-		Catalog: events, Holds: holds, Orders: orders, Gateway: sandbox, Inventory: a.inventory,
+		Catalog: events, Holds: holds, Orders: orders, Gateway: gateway, Inventory: a.inventory,
 		Logger: a.log, Registerer: registry, Step: crashStep,
 	})
 	if err != nil {
 		return err
 	}
+	told, err := a.messages(orders, shop, events, deps)
+	if err != nil {
+		return err
+	}
 	if isWorker {
-		if a.jobs, err = checkoutpg.NewJobs(a.db, orders, shop, a.log); err != nil {
+		if a.jobs, err = checkoutpg.NewJobs(a.db, orders, shop, a.log, checkoutpg.WithMessages(told)); err != nil {
 			return err
 		}
 	}
+	deps.Accounts, err = account.New(account.Deps{
+		Store: checkoutpg.Accounts{Store: orders}, Keys: deps.Keys, Identity: known, Browser: atIssuer, SignIn: a.cfg.Accounts.SignIn,
+		IssuerName: issuerName(a.cfg.Identity),
+		Mailing:    a.cfg.Mail.SMTPURL.IsSet(), Clock: time.Now,
+	})
+	if err != nil {
+		return err
+	}
 	deps.EventDefaults = eventDefaults(a.cfg)
-	deps.Catalog, deps.Shop, deps.Inventory = events, shop, a.inventory
-	deps.Audit, deps.Sandbox = audit.New(a.db), sandbox
+	deps.Organiser = kept
+	deps.Catalog, deps.Shop, deps.Inventory, deps.Messages = events, shop, a.inventory, told
+	deps.Audit = audit.New(a.db)
 	return nil
+}
+
+// issuerName is what people call the issuer.
+func issuerName(c config.Identity) string {
+	if c.Label != "" {
+		return c.Label
+	}
+	u, err := url.Parse(c.Issuer)
+	if err != nil {
+		return c.Issuer
+	}
+	return u.Host
+}
+
+// messages wires webhooks and e-mails.
+func (a *App) messages(orders *checkoutpg.Store, shop *checkout.Service, events *catalog.Cache, deps *web.Deps) (*messages.Service, error) {
+	sender, err := mail.Open(mail.Settings{URL: a.cfg.Mail.SMTPURL.Reveal(), From: a.cfg.Mail.From, ReplyTo: a.cfg.Mail.ReplyTo})
+	if err != nil {
+		return nil, err
+	}
+	templates, err := mail.NewTemplates()
+	if err != nil {
+		return nil, err
+	}
+	orders.Mailing(sender != nil)
+	if sender == nil {
+		a.log.Info("no e-mails are sent: mail.smtp_url is empty")
+	}
+	return messages.New(messages.Deps{
+		Store: checkoutpg.Messages{Store: orders}, Orders: shop, Events: events, Mail: sender, Templates: templates,
+		Courier:  webhook.NewClient(a.cfg.Webhooks.AllowPrivate, "onsale/"+version),
+		Code:     func(id string) string { return account.CodeText(deps.Keys, id) },
+		Attacher: web.PaperTickets{Admissions: shop, Events: events, Keys: deps.Keys},
+		Link:     func(o checkout.Order) string { _, link := web.OrderLink(deps.PublicURL, deps.Keys, o); return link },
+		HolderLink: func(a *checkout.Admission) string {
+			_, link := web.HolderLink(deps.PublicURL, deps.Keys, a)
+			return link
+		},
+		Clock: time.Now, Logger: a.log,
+	})
 }
 
 // eventDefaults is what the configuration says about events that say nothing.
@@ -202,7 +272,11 @@ func eventDefaults(cfg config.Config) catalog.Defaults {
 	room := catalog.DefaultRoom()
 	room.RatePerMinute, room.Burst, room.MaxShoppers = cfg.Waitroom.RatePerMinute, cfg.Waitroom.Burst, cfg.Waitroom.MaxShoppers
 	room.Lease, room.ClaimWindow, room.Grace = cfg.Waitroom.Lease, cfg.Waitroom.ClaimWindow, cfg.Waitroom.Grace
-	return catalog.Defaults{Room: room, MaxPerBuyer: cfg.Checkout.MaxPerBuyer}
+	taxes := make(map[string]catalog.Tax, len(cfg.Checkout.Taxes))
+	for _, t := range cfg.Checkout.Taxes {
+		taxes[t.Country] = catalog.Tax{Name: t.Name, Rate: catalog.Rate(t.Rate), Included: t.Included}
+	}
+	return catalog.Defaults{Room: room, MaxPerBuyer: cfg.Checkout.MaxPerBuyer, Taxes: taxes, ImageOrigins: cfg.ImageOrigins}
 }
 
 // Run serves on listener until ctx ends, then moves everybody elsewhere within
@@ -230,11 +304,14 @@ func (a *App) Run(ctx context.Context, listener net.Listener) error {
 	if a.jobs != nil {
 		g.Go(func() error { return a.runJobs(work) })
 	}
+	if a.sandbox != nil {
+		g.Go(func() error { return a.runSandbox(work, listener) })
+	}
 	if a.metrics != nil {
 		g.Go(func() error { return serveMetrics(work, a.cfg.Metrics.Addr, a.metrics) })
 	}
 	g.Go(func() error {
-		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(a.server.Listen(server, listener)); !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
 		return nil

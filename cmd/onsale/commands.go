@@ -10,6 +10,7 @@ func commands(environ []string) []*cobra.Command {
 		newCheckConfigCommand(environ),
 		newMigrateCommand(environ),
 		newImportCommand(environ),
+		newExportCommand(environ),
 		newGateCommand(),
 		newVerifyDrawCommand(),
 		newHealthCommand(environ),

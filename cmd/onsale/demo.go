@@ -7,8 +7,10 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"syscall"
@@ -79,6 +81,15 @@ func runDemo(ctx context.Context, cfg config.Config, stdout io.Writer, log *slog
 	}
 	if cfg.Limits.Sockets == config.Default().Limits.Sockets {
 		cfg.Limits.Sockets = 0
+	}
+	cfg.Webhooks.AllowPrivate = true // whoever tries them listens on this machine
+	if !cfg.Mail.SMTPURL.IsSet() {
+		folder := filepath.Join(cfg.DataDir, "mail")
+		cfg.Mail.SMTPURL = config.NewSecret((&url.URL{Scheme: "file", Path: folder}).String())
+		if cfg.Mail.From == "" {
+			cfg.Mail.From = "Onsale demo <tickets@demo.invalid>"
+		}
+		log.Info("e-mails are written as .eml files, not sent", "folder", folder)
 	}
 	app, err := newApp(ctx, cfg, log)
 	if err != nil {

@@ -34,19 +34,21 @@ in the data folder of "onsale demo", which may be running.`
 func newImportCommand(environ []string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import",
-		Short: "Bring seating plans and events into the database",
+		Short: "Bring seating plans, events and tickets into the database",
 		Args:  noArgs,
 		RunE:  func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newImportPlanCommand(environ), newImportEventCommand(environ), newImportDemoCommand(environ))
+	cmd.AddCommand(newImportPlanCommand(environ), newImportEventCommand(environ), newImportTicketsCommand(environ), newImportDemoCommand(environ))
 	return cmd
 }
 
 func newImportPlanCommand(environ []string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plan FILE",
-		Short: "Import a seating plan: pretix seating-plan JSON",
-		Long: "Import a seating plan in pretix' JSON format (\"-\" reads standard input).\n\n" +
+		Short: "Import a seating plan: pretix seating-plan JSON, or seats as CSV",
+		Long: "Import a seating plan in pretix' JSON format, or a table of seats (FILE.csv) whose first\n" +
+			"line names its columns: section,row,seat and perhaps category,x,y (\"-\" reads standard\n" +
+			"input).\n\n" +
 			"What is odd but harmless is noted; what could sell one seat twice is refused,\n" +
 			"all problems at once, each with its place in the file." + databaseHelp,
 		Args: oneFile,
@@ -77,30 +79,99 @@ func newImportPlanCommand(environ []string) *cobra.Command {
 func newImportEventCommand(environ []string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "event FILE",
-		Short: "Create an event with its prices and its waiting room: JSON or YAML",
+		Short: "Create an event, or change it, as a JSON or YAML file says",
 		Long: "Create an event on a plan, with prices per category, general-admission areas and a\n" +
 			"waiting room, from a JSON or YAML file (\"-\" reads standard input).\n\n" +
 			"Its \"plan\" is a seating-plan file beside it, the id or name of an imported plan, or\n" +
-			"the plan itself." + databaseHelp,
+			"the plan itself. Several \"dates\", or a rule that \"repeat\"s it, make a series: an event\n" +
+			"for each of them.\n\n" +
+			"Where the event exists already (this venue, start and name, or the file's \"id\"), what\n" +
+			"the file says otherwise is listed and changed, all of it or nothing." + databaseHelp,
 		Args: oneFile,
 	}
+	dryRun := cmd.Flags().Bool("dry-run", false, "say what would be done, and do nothing")
 	onDatabase(cmd, environ, func(ctx context.Context, cfg config.Config, databaseURL string, args []string) error {
-		began, path := time.Now(), args[0]
+		path := args[0]
 		event, err := readEvent(cmd, path, eventDefaults(cfg))
 		if err != nil {
 			return err
 		}
 		return withStore(ctx, cmd, databaseURL, func(store *pgstore.Store) error {
-			created, err := store.CreateEvent(ctx, event)
-			if err != nil {
-				return explain(path, err)
+			if event.Dates != nil {
+				return explain(path, importSeries(ctx, cmd, store, event, pgstore.Revising{
+					DryRun: *dryRun, HoldsLast: holdsLast(cfg.Checkout), Actor: "onsale import",
+				}))
 			}
-			printEvent(cmd.OutOrStdout(), created)
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "imported in %.1f s\nevent: %s\n", time.Since(began).Seconds(), created.ID)
-			return err
+			id, exists, err := store.FindEvent(ctx, event)
+			switch {
+			case err != nil:
+			case exists:
+				err = reviseEvent(ctx, cmd, store, id, event, pgstore.Revising{
+					DryRun: *dryRun, HoldsLast: holdsLast(cfg.Checkout), Actor: "onsale import",
+				})
+			case *dryRun:
+				err = tryEvent(ctx, cmd, store, event)
+			default:
+				err = createEvent(ctx, cmd, store, event)
+			}
+			return explain(path, err)
 		})
 	})
 	return cmd
+}
+
+// holdsLast is how long a hold may live, that of a page which asks again and again.
+func holdsLast(c config.Checkout) time.Duration {
+	return c.HoldTTL*time.Duration(1+c.MaxExtensions) + time.Minute
+}
+
+func createEvent(ctx context.Context, cmd *cobra.Command, store *pgstore.Store, event catalog.NewEvent) error {
+	began := time.Now()
+	created, err := store.CreateEvent(ctx, event)
+	if err != nil {
+		return err
+	}
+	printEvent(cmd.OutOrStdout(), created)
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "imported in %.1f s\nevent: %s\n", time.Since(began).Seconds(), created.ID)
+	return err
+}
+
+// tryEvent says whether a new event could be created.
+func tryEvent(ctx context.Context, cmd *cobra.Command, store *pgstore.Store, event catalog.NewEvent) error {
+	event, err := store.LookUpPlan(ctx, event)
+	if err != nil {
+		return err
+	}
+	layout, _, err := catalog.Compose(event, func() string { return "" })
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(cmd.OutOrStdout(), "%s is not there yet and would be created, with %d tickets\n", event.Name, len(layout.Seats))
+	return err
+}
+
+func reviseEvent(ctx context.Context, cmd *cobra.Command, store *pgstore.Store, id string, event catalog.NewEvent, how pgstore.Revising) error {
+	r, err := store.ReviseEvent(ctx, id, event, how)
+	if err != nil {
+		return err
+	}
+	for _, n := range r.Notes {
+		_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "note: %s\n", n)
+	}
+	var b strings.Builder
+	for _, c := range r.Changes {
+		fmt.Fprintln(&b, c)
+	}
+	done := "changed"
+	switch {
+	case len(r.Changes) == 0:
+		done = "nothing is different"
+	case how.DryRun:
+		done = "would be changed"
+	}
+	fmt.Fprintf(&b, "%s\nevent: %s\n", done, id)
+	_, err = io.WriteString(cmd.OutOrStdout(), b.String())
+	return err
 }
 
 func newImportDemoCommand(environ []string) *cobra.Command {
@@ -139,12 +210,35 @@ func readPlan(cmd *cobra.Command, path string) (*catalog.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	plan, notices, err := catalog.ParsePlan(doc)
+	parse := catalog.ParsePlan
+	if isTable(path, doc) {
+		parse = func(doc []byte) (*catalog.Plan, []catalog.Notice, error) {
+			return catalog.ParseSeats(doc, planName(path))
+		}
+	}
+	plan, notices, err := parse(doc)
 	printNotices(cmd.ErrOrStderr(), path, notices)
 	if err != nil {
 		return nil, explain(path, err)
 	}
 	return plan, nil
+}
+
+// isTable reports whether a plan is a table of seats: by its name, or without one by
+// not being JSON.
+func isTable(path string, doc []byte) bool {
+	if path == "-" {
+		return !bytes.HasPrefix(bytes.TrimLeft(doc, "\ufeff \t\r\n"), []byte("{"))
+	}
+	return strings.EqualFold(filepath.Ext(path), ".csv")
+}
+
+// planName is what a table is called, which has no name inside.
+func planName(path string) string {
+	if path == "-" {
+		return ""
+	}
+	return strings.TrimSuffix(filepath.Base(path), filepath.Ext(path))
 }
 
 // readEvent reads an event and the plan it names, when that is a file beside it.
@@ -186,7 +280,32 @@ func withStore(ctx context.Context, cmd *cobra.Command, databaseURL string, f fu
 		return err
 	}
 	defer pool.Close()
-	return f(pgstore.New(pool, nil))
+	store := pgstore.New(pool, nil)
+	if onTerminal(cmd.ErrOrStderr()) {
+		store.OnProgress(func(written, total int) {
+			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "\r%d of %d tickets\x1b[K", written, total)
+			if written > total-pgstore.ProgressStep {
+				_, _ = fmt.Fprint(cmd.ErrOrStderr(), "\r\x1b[K")
+			}
+		})
+		store.OnDates(func(done, total int) {
+			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "\r%d of %d dates\x1b[K", done, total)
+			if done == total {
+				_, _ = fmt.Fprint(cmd.ErrOrStderr(), "\r\x1b[K")
+			}
+		})
+	}
+	return f(store)
+}
+
+// onTerminal reports whether somebody watches w.
+func onTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
 func logTo(cmd *cobra.Command) *slog.Logger {
@@ -212,6 +331,12 @@ func readFile(cmd *cobra.Command, path string) ([]byte, error) {
 
 // explain lists all problems that an error carries, one a line.
 func explain(path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, context.Canceled) {
+		return fmt.Errorf("%s: interrupted: %w", path, err)
+	}
 	f, ok := errors.AsType[*fault.Error](err)
 	if !ok {
 		return fmt.Errorf("%s: %w", path, err)
@@ -234,8 +359,11 @@ func printNotices(w io.Writer, path string, notices []catalog.Notice) {
 }
 
 func printPlan(w io.Writer, p *catalog.Plan) {
-	rows, areas, seats := 0, 0, make(map[string]int)
+	sections, rows, areas, seats := 0, 0, 0, make(map[string]int)
 	for _, z := range p.Zones {
+		if len(z.Rows) > 0 {
+			sections++
+		}
 		rows, areas = rows+len(z.Rows), areas+len(z.Areas)
 		for _, row := range z.Rows {
 			for _, s := range row.Seats {
@@ -243,7 +371,7 @@ func printPlan(w io.Writer, p *catalog.Plan) {
 			}
 		}
 	}
-	_, _ = fmt.Fprintf(w, "%s: %d seats in %d sections and %d rows, %d drawn areas\n", p.Name, p.Seats, len(p.Zones), rows, areas)
+	_, _ = fmt.Fprintf(w, "%s: %d seats in %d sections and %d rows, %d drawn areas\n", p.Name, p.Seats, sections, rows, areas)
 	for _, c := range p.Categories {
 		_, _ = fmt.Fprintf(w, "  %-30s %6d seats\n", c.Name, seats[c.Name])
 		delete(seats, c.Name)

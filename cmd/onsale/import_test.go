@@ -79,9 +79,9 @@ func TestImport(t *testing.T) {
 	if code != exitOK || !strings.Contains(stdout, "Reading: 2027, Town hall, 2027-03-28T17:00:00Z: 32 tickets") || !strings.Contains(stdout, "\nevent: ") {
 		t.Fatalf("import event: %d\n%s%s", code, stdout, stderr)
 	}
-	code, _, stderr = executeIn(t, environ, "import", "event", filepath.Join(dir, "reading.yaml"))
-	if code != exitFailed || !strings.Contains(stderr, "exists already") {
-		t.Errorf("the same event again: %d, %s", code, stderr)
+	code, stdout, stderr = executeIn(t, environ, "import", "event", filepath.Join(dir, "reading.yaml"))
+	if code != exitOK || !strings.HasPrefix(stdout, "nothing is different\nevent: ") {
+		t.Errorf("the same event again: %d, %s%s", code, stdout, stderr)
 	}
 	if code, stdout, stderr = executeIn(t, environ, "migrate", "--check"); code != exitOK || !strings.Contains(stdout, "up to date") {
 		t.Errorf("migrate --check afterwards: %d, %s%s", code, stdout, stderr)
@@ -100,6 +100,35 @@ func TestExamplesCanBeImported(t *testing.T) {
 	if code, stdout, stderr = executeIn(t, environ, "import", "plan", filepath.Join(examples, "hall.plan.json")); code != exitOK ||
 		!strings.Contains(stdout, "76 seats in 2 sections and 6 rows") || !strings.Contains(stdout, "was there before") {
 		t.Errorf("import plan: %d\n%s%s", code, stdout, stderr)
+	}
+}
+
+// TestATableOfSeatsIsAPlan imports the documentation's table, and puts it on sale.
+func TestATableOfSeatsIsAPlan(t *testing.T) {
+	t.Parallel()
+	environ := empty(t)
+	table, err := os.ReadFile(filepath.Join("..", "..", "docs", "examples", "cellar.csv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := folderOf(t, map[string]string{
+		"cellar.csv": string(table), "bad.csv": "section;row;seat\nA;1;1\nB;1;1\nA;1;1\n",
+		"jazz.yaml": "name: Jazz\nstarts_at: 2027-05-01T20:00:00Z\nvenue: {name: Cellar}\ncurrency: EUR\nplan: cellar.csv\n" +
+			"prices:\n  Table: {amount: 2000}\n  Bar stool: {amount: 1000}\n",
+	})
+	code, stdout, stderr := executeIn(t, environ, "import", "plan", filepath.Join(dir, "cellar.csv"))
+	if code != exitOK || !strings.Contains(stdout, "cellar: 7 seats in 2 sections and 3 rows") || strings.Contains(stderr, "notice") {
+		t.Fatalf("import plan: %d\n%s%s", code, stdout, stderr)
+	}
+	if code, stdout, stderr = executeIn(t, environ, "import", "event", filepath.Join(dir, "jazz.yaml")); code != exitOK || !strings.Contains(stdout, "7 tickets") {
+		t.Errorf("import event: %d\n%s%s", code, stdout, stderr)
+	}
+	if _, stdout, _ = executeIn(t, environ, "import", "event", filepath.Join(dir, "jazz.yaml")); !strings.HasPrefix(stdout, "nothing is different") {
+		t.Errorf("again: %s", stdout)
+	}
+	code, _, stderr = executeIn(t, environ, "import", "plan", filepath.Join(dir, "bad.csv"))
+	if code != exitFailed || !strings.Contains(stderr, `line 4: section "A" row "1" seat "1" stands already in line 2`) {
+		t.Errorf("a seat twice: %d %s", code, stderr)
 	}
 }
 

@@ -249,8 +249,9 @@ func TestDemoStopsAllItStartedAndFindsItsDataAgain(t *testing.T) {
 
 	began := time.Now()
 	again := startDemo(t, dir)
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("the second start took %v, want at most 5s", took)
+	const most = 20 * time.Second // 2 s alone; nothing is made anew, which would take longer on a machine this busy
+	if took := time.Since(began); took > most {
+		t.Errorf("the second start took %v, want at most %v", took, most)
 	}
 	if again.token != first.token {
 		t.Errorf("the admin token changed from %s to %s", first.token, again.token)

@@ -29,6 +29,25 @@ type process struct {
 // stopPatience is how long a process may take to end when asked.
 const stopPatience = 20 * time.Second
 
+// output runs a program to its end and returns what it wrote.
+func output(ctx context.Context, command, environ []string) (string, error) {
+	var said strings.Builder
+	p, err := startProcess(command, environ, func(line string) { said.WriteString(line + "\n") })
+	if err != nil {
+		return "", err
+	}
+	select {
+	case <-p.done:
+	case <-ctx.Done():
+		return "", errors.Join(context.Cause(ctx), p.stop())
+	}
+	<-p.read
+	if p.err != nil {
+		return "", p.ended()
+	}
+	return said.String(), nil
+}
+
 // startProcess starts a program and hands every line it writes to said, from
 // one goroutine.
 func startProcess(command, environ []string, said func(line string)) (*process, error) {

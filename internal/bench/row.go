@@ -44,6 +44,7 @@ type Unit string
 const (
 	PerSecond         Unit = "requests/s"
 	VisitorsPerSecond Unit = "visitors/s"
+	SalesPerSecond    Unit = "purchases/s"
 	Bytes             Unit = "bytes"
 	Micros            Unit = "µs"
 	Millis            Unit = "ms"

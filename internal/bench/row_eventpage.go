@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -15,7 +17,7 @@ const eventPageConnections = 64
 
 var _ = register(Row{
 	Name: "event-page", Order: 50,
-	Figure:    "GET /v1/events/{id} over 64 connections",
+	Figure:    "GET /v1/events/{id} over 64 connections, on each the same request again and again; how many are answered when no two are the same is told beside",
 	Reference: "nginx serving the same bytes from a file, with as many workers as the program has processors",
 	Unit:      PerSecond,
 	Goal:      Goal{AtLeast: 0.70}, Stretch: Goal{AtLeast: 1},
@@ -27,9 +29,12 @@ type eventPageTrial struct {
 	node     *Node
 	nginx    *nginx
 	page     *load // of the program
+	changing *load // too, by requests that differ
 	file     *load // of nginx
 	bytes    int
 	duration time.Duration
+	progress Progress
+	told     bool
 }
 
 func prepareEventPage(ctx context.Context, env *Env) (_ Trial, err error) {
@@ -37,7 +42,7 @@ func prepareEventPage(ctx context.Context, env *Env) (_ Trial, err error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &eventPageTrial{duration: env.MeasureFor()}
+	t := &eventPageTrial{duration: env.MeasureFor(), progress: env.Progress}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, t.Close())
@@ -70,6 +75,7 @@ func prepareEventPage(ctx context.Context, env *Env) (_ Trial, err error) {
 		address: t.node.host(), connections: eventPageConnections, status: http.StatusOK,
 		request: requestBytes(http.MethodGet, path, t.node.host(), nil),
 	}
+	t.changing = &load{address: t.node.host(), connections: eventPageConnections, status: http.StatusOK, next: named(t.page.request)}
 	t.file = &load{
 		address: t.nginx.address, connections: eventPageConnections, status: http.StatusOK,
 		request: requestBytes(http.MethodGet, t.nginx.path, t.nginx.address, nil),
@@ -77,7 +83,38 @@ func prepareEventPage(ctx context.Context, env *Env) (_ Trial, err error) {
 	return t, nil
 }
 
-func (t *eventPageTrial) Measure(ctx context.Context) (float64, error) { return t.measure(ctx, t.page) }
+// named returns the request under another name each time.
+func named(request []byte) func(connection int) []byte {
+	const name = "X-Request-ID: 0000000000"
+	first, rest, _ := bytes.Cut(request, []byte("\r\n"))
+	at := len(first) + len("\r\n") + len(name)
+	whole := slices.Concat(first, []byte("\r\n"+name+"\r\n"), rest)
+	var own [eventPageConnections][]byte
+	for c := range own {
+		own[c] = bytes.Clone(whole)
+	}
+	return func(c int) []byte {
+		for digit := at - 1; ; digit-- { // counts on
+			if own[c][digit]++; own[c][digit] <= '9' {
+				return own[c]
+			}
+			own[c][digit] = '0'
+		}
+	}
+}
+
+func (t *eventPageTrial) Measure(ctx context.Context) (float64, error) {
+	if !t.told {
+		t.told = true
+		each, err := t.measure(ctx, t.changing)
+		if err != nil {
+			return 0, err
+		}
+		t.progress.Notef("event-page: %s when no two requests of a connection are the same", PerSecond.text(each))
+	}
+	return t.measure(ctx, t.page)
+}
+
 func (t *eventPageTrial) Reference(ctx context.Context) (float64, error) {
 	return t.measure(ctx, t.file)
 }

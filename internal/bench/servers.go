@@ -93,22 +93,7 @@ func childEnviron(environ []string, settings ...string) []string {
 
 // ask runs a subcommand of the program to its end and returns what it said.
 func (s *Servers) ask(ctx context.Context, args ...string) (string, error) {
-	var said strings.Builder
-	p, err := startProcess(append(slices.Clone(s.o.Program), args...), childEnviron(s.o.Environ, s.environ...),
-		func(line string) { said.WriteString(line + "\n") })
-	if err != nil {
-		return "", err
-	}
-	select {
-	case <-p.done:
-	case <-ctx.Done():
-		return "", errors.Join(context.Cause(ctx), p.stop())
-	}
-	<-p.read
-	if p.err != nil {
-		return "", p.ended()
-	}
-	return said.String(), nil
+	return output(ctx, append(slices.Clone(s.o.Program), args...), childEnviron(s.o.Environ, s.environ...))
 }
 
 // Node is a running program: a child process.

@@ -40,6 +40,7 @@ const (
 	LimitReached       Code = "limit-reached"      // more tickets than one buyer may have
 	SoldOut            Code = "sold-out"           // no such tickets are left
 	HoldLapsed         Code = "hold-lapsed"        // the hold ran out or was released
+	PromoInvalid       Code = "promo-invalid"      // member reason: why the promo code takes nothing off
 	Conflict           Code = "conflict"           // the thing's state does not allow this
 	KeyMissing         Code = "idempotency-key-missing"
 	KeyInFlight        Code = "idempotency-in-flight"
@@ -104,6 +105,9 @@ func (e *Error) Error() string {
 }
 
 func (e *Error) Unwrap() error { return e.Err }
+
+// Of returns the first fault in err's chain.
+func Of(err error) (f *Error, ok bool) { return errors.AsType[*Error](err) }
 
 // CodeOf returns the code of the first fault in err's chain, Internal for any
 // other error and "" for nil.

@@ -4,6 +4,7 @@ package gather
 
 import (
 	"context"
+	"errors"
 	"sync"
 )
 
@@ -117,13 +118,22 @@ func (p *Gatherer[C, R]) carryAll(ctx context.Context, g *gathered[C, R]) {
 	for i, one := range all {
 		calls[i] = one.call
 	}
-	// One caller's impatience must not end the others' calls.
-	outcomes := p.Carry(context.WithoutCancel(ctx), calls)
-	for i, one := range all {
-		one.Outcome = outcomes[i]
-		one.done = true
-		if one != g {
-			one.turn <- struct{}{}
+	var outcomes []Outcome[R]
+	defer func() { // whatever happened: the others wait for nothing else
+		for i, one := range all {
+			if one.done = true; outcomes != nil {
+				one.Outcome = outcomes[i]
+			} else {
+				one.Err = errBroken
+			}
+			if one != g {
+				one.turn <- struct{}{}
+			}
 		}
-	}
+	}()
+	// One caller's impatience must not end the others' calls.
+	outcomes = p.Carry(context.WithoutCancel(ctx), calls)
 }
+
+// errBroken is what the others are told of a Carry that panicked.
+var errBroken = errors.New("gather: whoever carried the call broke down")

@@ -426,6 +426,19 @@ func (p *Postgres) url(database string) string {
 	return u.String()
 }
 
+// Program returns the path of a program that comes with PostgreSQL, such as pgbench:
+// beside the server, or from PATH where the server's folder has only the server.
+func (p *Postgres) Program(name string) (string, error) {
+	bin := p.install.bin
+	if server, err := filepath.EvalSymlinks(filepath.Join(bin, "postgres")); err == nil {
+		bin = filepath.Dir(server)
+	}
+	if path, err := exec.LookPath(filepath.Join(bin, name)); err == nil {
+		return path, nil
+	}
+	return exec.LookPath(name)
+}
+
 // Version returns the server's major version.
 func (p *Postgres) Version() int { return p.install.major }
 

@@ -1,5 +1,6 @@
 // Package identity verifies the user tokens of an external issuer (OpenID
-// Connect), for waiting rooms in which one account has one place.
+// Connect), for waiting rooms in which one account has one place, and sends browsers
+// there to sign in.
 //
 // It guarantees that a token was signed by a key of the issuer with one of
 // [Algorithms], for the configured audience, and is in time. It keeps the
@@ -35,7 +36,8 @@ type Issuer struct {
 	client                 *http.Client
 
 	mu       sync.Mutex
-	verifier *oidc.IDTokenVerifier // nil until the issuer's discovery document was read
+	provider *oidc.Provider        // nil until the issuer's discovery document was read
+	verifier *oidc.IDTokenVerifier // with an address of the keys: nil before the first token
 	tried    time.Time
 }
 
@@ -44,66 +46,90 @@ var _ waitroom.Identity = (*Issuer)(nil)
 // New returns an Issuer. It does no I/O; with an empty jwksURL, the issuer's
 // discovery document is read when the first token comes.
 func New(issuer, audience, jwksURL string) *Issuer {
-	return &Issuer{issuer: issuer, audience: audience, jwks: jwksURL, client: &http.Client{Timeout: fetchTimeout}}
+	return &Issuer{issuer: issuer, audience: audience, jwks: jwksURL, client: &http.Client{
+		Timeout: fetchTimeout, Transport: bounded{http.DefaultTransport},
+	}}
 }
 
 // Person implements waitroom.Identity. The claim email counts only with
 // email_verified.
 func (i *Issuer) Person(ctx context.Context, token string) (waitroom.Person, error) {
+	_, p, err := i.verify(ctx, token)
+	return p, err
+}
+
+// verify checks a token, and says whose it is.
+func (i *Issuer) verify(ctx context.Context, token string) (*oidc.IDToken, waitroom.Person, error) {
 	if len(token) > mostToken || strings.Count(token, ".") != 2 {
-		return waitroom.Person{}, fault.New(fault.Unauthorized, "the user token is not a signed token")
+		return nil, waitroom.Person{}, fault.New(fault.Unauthorized, "the user token is not a signed token")
 	}
 	v, err := i.find(ctx)
 	if err != nil {
-		return waitroom.Person{}, fault.Down(err, "the identity issuer")
+		return nil, waitroom.Person{}, fault.Down(err, "the identity issuer")
 	}
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	t, err := v.Verify(ctx, token)
 	if err != nil {
 		if strings.Contains(err.Error(), "fetching keys") { // go-oidc has no type for it
-			return waitroom.Person{}, fault.Down(err, "the identity issuer")
+			return nil, waitroom.Person{}, fault.Down(err, "the identity issuer")
 		}
-		return waitroom.Person{}, fault.Wrap(err, fault.Unauthorized, "the user token is not valid here, or not any more; sign in again")
+		return nil, waitroom.Person{}, fault.Wrap(err, fault.Unauthorized, "the user token is not valid here, or not any more; sign in again")
 	}
 	var more struct {
 		Email    string `json:"email"`
 		Verified bool   `json:"email_verified"`
 	}
 	if err := t.Claims(&more); err != nil || t.Subject == "" {
-		return waitroom.Person{}, fault.Wrap(err, fault.Unauthorized, "the user token says not whose it is")
+		return nil, waitroom.Person{}, fault.Wrap(err, fault.Unauthorized, "the user token says not whose it is")
 	}
 	p := waitroom.Person{Issuer: t.Issuer, Subject: t.Subject}
 	if more.Verified {
 		p.Email = more.Email
 	}
-	return p, nil
+	return t, p, nil
 }
 
 var errUnknown = errors.New("the issuer could not be reached a moment ago")
 
 // find returns what verifies tokens, made at the first call.
 func (i *Issuer) find(ctx context.Context) (*oidc.IDTokenVerifier, error) {
+	config := &oidc.Config{ClientID: i.audience, SupportedSigningAlgs: Algorithms}
+	if i.jwks == "" {
+		provider, err := i.discover(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return provider.Verifier(config), nil
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	if i.verifier != nil {
-		return i.verifier, nil
+	if i.verifier == nil {
+		i.verifier = oidc.NewVerifier(i.issuer, oidc.NewRemoteKeySet(i.own(ctx), i.jwks), config)
+	}
+	return i.verifier, nil
+}
+
+// own is a context for what outlives the request that makes it.
+func (i *Issuer) own(ctx context.Context) context.Context {
+	return oidc.ClientContext(context.WithoutCancel(ctx), i.client)
+}
+
+// discover returns what the issuer's discovery document says, read at the first call.
+func (i *Issuer) discover(ctx context.Context) (*oidc.Provider, error) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.provider != nil {
+		return i.provider, nil
 	}
 	if time.Since(i.tried) < retryAfter {
 		return nil, errUnknown
 	}
-	// The key set outlives the request that makes it.
-	own := oidc.ClientContext(context.WithoutCancel(ctx), i.client)
-	config := &oidc.Config{ClientID: i.audience, SupportedSigningAlgs: Algorithms}
-	if i.jwks != "" {
-		i.verifier = oidc.NewVerifier(i.issuer, oidc.NewRemoteKeySet(own, i.jwks), config)
-		return i.verifier, nil
-	}
-	provider, err := oidc.NewProvider(own, i.issuer)
+	provider, err := oidc.NewProvider(i.own(ctx), i.issuer)
 	if err != nil {
 		i.tried = time.Now()
 		return nil, err
 	}
-	i.verifier = provider.Verifier(config)
-	return i.verifier, nil
+	i.provider = provider
+	return provider, nil
 }

@@ -1,12 +1,12 @@
 // Package pass makes and checks the signed tokens of onsale: visitor tokens,
-// passes, receipts, order tokens, invites and challenges.
+// passes, receipts, order tokens, invites, challenges, sessions and sign-ins.
 //
-// All are JSON Web Tokens (RFC 7519). Passes, order tokens and invites are
-// signed with Ed25519 (alg "EdDSA", RFC 8037): with the published keys anybody
-// can verify them. Visitor tokens, receipts and challenges are read by nobody
-// but the nodes that share the KeySet and carry HMAC-SHA256 (alg "HS256"), with
-// a key per kind derived from the signing seed (HKDF, RFC 5869). A token is
-// accepted only if
+// All are JSON Web Tokens (RFC 7519). Passes, order tokens, invites and sessions
+// are signed with Ed25519 (alg "EdDSA", RFC 8037): with the published keys anybody
+// can verify them. Visitor tokens, receipts, challenges and sign-ins under way are
+// read by nobody but the nodes that share the KeySet and carry HMAC-SHA256 (alg
+// "HS256"), with a key per kind derived from the signing seed (HKDF, RFC 5869). A
+// token is accepted only if
 //
 //   - it is at most MaxLength bytes, which is looked at before anything else,
 //   - its header has exactly the members alg, kid and typ,

@@ -20,7 +20,7 @@ import (
 // macKinds are the kinds of token that only our own nodes read. They carry
 // HMAC-SHA256 (alg "HS256") instead of a signature: a join makes two of them and
 // every position told to a visitor one, and Ed25519 costs fifty times as much.
-var macKinds = []kind{visitorKind, receiptKind, challengeKind}
+var macKinds = []kind{visitorKind, receiptKind, challengeKind, signInKind}
 
 // mac makes and checks the keyed hashes of one kind by one signing key.
 type mac struct {

@@ -30,11 +30,14 @@ const (
 	passKind   kind = "onsale-pass+jwt" //nolint:gosec // the name of a kind, not a credential
 	orderKind  kind = "onsale-order+jwt"
 	inviteKind kind = "onsale-invite+jwt"
+	// sessionKind is of accounts: seldom, too.
+	sessionKind kind = "onsale-session+jwt"
 
 	// With keyed hashes: only our own nodes read them. See macKinds.
 	visitorKind   kind = "onsale-visitor+jwt"
 	receiptKind   kind = "onsale-receipt+jwt"
 	challengeKind kind = "onsale-challenge+jwt"
+	signInKind    kind = "onsale-sign-in+jwt"
 )
 
 // Why a token is refused; each comes wrapped in a fault. ErrExpired and
@@ -98,6 +101,12 @@ type claims struct {
 	Email   string `json:"email,omitempty"`
 	Bits    int    `json:"bits,omitempty"`
 	Purpose string `json:"purpose,omitempty"`
+
+	// Of sign-ins, and of the sessions they lead to.
+	Nonce    string `json:"nonce,omitempty"`
+	Verifier string `json:"verifier,omitempty"`
+	Return   string `json:"return,omitempty"`
+	User     string `json:"user,omitempty"`
 }
 
 const (

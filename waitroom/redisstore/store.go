@@ -13,6 +13,7 @@ import (
 
 	"onsale/internal/fault"
 	"onsale/internal/gather"
+	"onsale/internal/redisconn"
 	"onsale/lua"
 	"onsale/waitroom"
 )
@@ -75,7 +76,7 @@ func (s *Store) WithOptions(o Options) *Store {
 func (s *Store) carry(ctx context.Context, calls []lua.RoomCall) []gather.Outcome[lua.RoomReply] {
 	ctx, cancel := s.deadline(ctx)
 	defer cancel()
-	return gather.Pipeline(ctx, s.rdb, calls)
+	return redisconn.Pipeline(ctx, s.rdb, calls)
 }
 
 // join is a join of a room with its limits: what can be the same for all who

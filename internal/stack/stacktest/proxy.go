@@ -1,6 +1,7 @@
 package stacktest
 
 import (
+	"bytes"
 	"context"
 	"math/rand/v2"
 	"net"
@@ -18,6 +19,22 @@ type Faults struct {
 	LoseReply   float64       // chance that it is cut when the answer is on its way
 	Delay       time.Duration // most that a request or an answer is held up
 	HoldReplies bool          // what the server says waits until this is over; a Cut loses it
+	// LoseCommits cuts connections when the answer of Postgres to a COMMIT of something
+	// that was written is on its way: it has happened, and nobody knows.
+	LoseCommits bool
+	// AtCommit is called before a COMMIT is passed on.
+	AtCommit func()
+	// Rewrite may change what is asked, in place.
+	Rewrite func(request []byte)
+}
+
+// commit is how pgx ends a transaction: a query by itself.
+var commit = []byte("Q\x00\x00\x00\x0bcommit\x00")
+
+// link is what the two directions of a connection know of each other.
+type link struct {
+	wrote      atomic.Bool // something, since the last BEGIN
+	committing atomic.Bool // the answer is to be lost
 }
 
 // Proxy stands between a node and a server, and is a bad network when told to.
@@ -124,13 +141,14 @@ func (p *Proxy) accept() {
 			p.end(client, server)
 		}
 		p.mu.Unlock()
-		p.all.Go(func() { p.carry(server, client, false) })
-		p.all.Go(func() { p.carry(client, server, true) })
+		var l link
+		p.all.Go(func() { p.carry(server, client, &l, false) })
+		p.all.Go(func() { p.carry(client, server, &l, true) })
 	}
 }
 
 // carry passes on what comes, until either side ends or a fault does.
-func (p *Proxy) carry(to, from net.Conn, replies bool) {
+func (p *Proxy) carry(to, from net.Conn, l *link, replies bool) {
 	defer func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -147,6 +165,15 @@ func (p *Proxy) carry(to, from net.Conn, replies bool) {
 			chance := f.LoseRequest
 			if replies {
 				chance = f.LoseReply
+			} else {
+				l.look(f, buffer[:n])
+			}
+			if replies && l.committing.Load() {
+				p.lost.Add(1)
+				return
+			}
+			if replies && (bytes.Contains(buffer[:n], []byte("INSERT 0 ")) || bytes.Contains(buffer[:n], []byte("UPDATE "))) {
+				l.wrote.Store(true)
 			}
 			if chance > 0 && rand.Float64() < chance {
 				p.lost.Add(1)
@@ -179,4 +206,21 @@ func (p *Proxy) released(from net.Conn) bool {
 		}
 		p.changed.Wait()
 	}
+}
+
+// look does to a request what the faults want of its contents.
+func (l *link) look(f *Faults, request []byte) {
+	if f.Rewrite != nil {
+		f.Rewrite(request)
+	}
+	if len(request) > 5 && bytes.HasPrefix(request[5:], []byte("begin")) {
+		l.wrote.Store(false)
+	}
+	if !bytes.HasSuffix(request, commit) {
+		return
+	}
+	if f.AtCommit != nil {
+		f.AtCommit()
+	}
+	l.committing.Store(l.wrote.Swap(false) && f.LoseCommits)
 }

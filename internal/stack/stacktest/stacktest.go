@@ -10,7 +10,11 @@ package stacktest
 import (
 	"cmp"
 	"context"
+	"crypto/hmac"
+	"crypto/pbkdf2"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -48,6 +52,13 @@ func missing(t testing.TB, err error) {
 		t.Fatalf("this test needs a real server: %v", err)
 	}
 	t.Skipf("skipped, since it needs a real server (ONSALE_REQUIRE_REAL=1 makes this a failure): %v", err)
+}
+
+// Missing ends a test that needs a program which cannot be had: it is skipped with
+// the reason, and fails where real servers are required.
+func Missing(t testing.TB, err error) {
+	t.Helper()
+	missing(t, err)
 }
 
 // IgnoreServers lets goleak pass over the goroutines of the shared servers.
@@ -199,6 +210,9 @@ func own[S any](t testing.TB, start func(context.Context, *slog.Logger) (S, erro
 
 var sharedPostgres = sync.OnceValues(func() (string, error) {
 	if address := os.Getenv("ONSALE_TEST_DATABASE_URL"); address != "" {
+		ctx, cancel := context.WithTimeout(context.Background(), timeout)
+		defer cancel()
+		loginFast(ctx, address)
 		return address, nil
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
@@ -213,8 +227,37 @@ var sharedPostgres = sync.OnceValues(func() (string, error) {
 	if err != nil {
 		return "", err
 	}
+	loginFast(ctx, server.URL())
 	return server.URL(), dropLeftOver(ctx, server.URL())
 })
+
+// loginFast stores the password with a single round of hashing (RFC 5802): tests that
+// break connections spend a good part of their time logging in. Where it does not work
+// everything just takes longer.
+func loginFast(ctx context.Context, address string) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return
+	}
+	password, _ := u.User.Password()
+	salt := []byte(rand.Text())
+	salted, err := pbkdf2.Key(sha256.New, password, salt, 1, sha256.Size)
+	if err != nil {
+		return
+	}
+	sign := func(what string) []byte {
+		mac := hmac.New(sha256.New, salted)
+		mac.Write([]byte(what))
+		return mac.Sum(nil)
+	}
+	stored := sha256.Sum256(sign("Client Key"))
+	text := base64.StdEncoding.EncodeToString
+	_ = admin(ctx, address, func(conn *pgx.Conn) error {
+		_, err := conn.Exec(ctx, fmt.Sprintf("ALTER ROLE %s PASSWORD 'SCRAM-SHA-256$1:%s$%s:%s'",
+			pgx.Identifier{u.User.Username()}.Sanitize(), text(salt), text(stored[:]), text(sign("Server Key"))))
+		return err
+	})
+}
 
 const prefix = "onsale_test_"
 
@@ -258,6 +301,20 @@ func OwnPostgres(t testing.TB, options stack.PostgresOptions) *stack.Postgres {
 	}
 	cleanup(t, server.Stop)
 	return server
+}
+
+// Standby returns a server that copies primary as it writes, by streaming replication.
+// With confirming, the primary waits with every COMMIT until the copy has it.
+func Standby(t testing.TB, primary *stack.Postgres, confirming bool) *stack.Postgres {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
+	defer cancel()
+	standby, err := primary.StartStandby(ctx, t.TempDir(), confirming)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cleanup(t, standby.Stop)
+	return standby
 }
 
 func cleanup(t testing.TB, stop func(context.Context) error) {

@@ -1,6 +1,7 @@
 package stacktest_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"sync/atomic"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/redis/go-redis/v9"
 
 	"onsale/internal/redisconn"
@@ -151,5 +153,45 @@ func TestPairLosesWhatWasHeldUp(t *testing.T) {
 		if n, err := client.Exists(ctx, key).Result(); err != nil || n != want {
 			t.Errorf("%q: %d, %v; want %d", key, n, err, want)
 		}
+	}
+}
+
+// A proxy that loses COMMITs loses those of what was written: they have happened, and
+// nobody knows. And it can change what is asked.
+func TestProxyLosesCommits(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	address := stacktest.Database(t, migrate)
+	p := stacktest.NewProxy(t, address)
+	pool, err := pgxpool.New(ctx, p.URL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pool.Close()
+	in := func(sql string) error {
+		return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+			_, err := tx.Exec(ctx, sql)
+			return err
+		})
+	}
+	commits := 0
+	p.Set(stacktest.Faults{LoseCommits: true, AtCommit: func() { commits++ }})
+	if err := in(`select 1`); err != nil || p.Lost() != 0 {
+		t.Errorf("a transaction that only reads: %v, %d answers were lost", err, p.Lost())
+	}
+	if err := in(`create table kept as select 7 as n`); err != nil {
+		t.Error(err)
+	}
+	if err := in(`update kept set n = n + 1`); err == nil || p.Lost() != 1 || commits != 3 {
+		t.Errorf("a transaction that writes: %v, %d answers to %d COMMITs were lost", err, p.Lost(), commits)
+	}
+	p.Set(stacktest.Faults{Rewrite: func(request []byte) {
+		if i := bytes.Index(request, []byte("n + 100")); i >= 0 {
+			copy(request[i:], "n + 200")
+		}
+	}})
+	var n int
+	if err := pool.QueryRow(ctx, `select n + 100 from kept`).Scan(&n); err != nil || n != 208 {
+		t.Errorf("got %d, %v; want 208: it was written, and the question was another one", n, err)
 	}
 }

@@ -18,15 +18,16 @@ export const launch = () => chromium.launch({
     '--disable-component-update', '--disable-sync', '--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1'],
 });
 
-/** The policy the server sends with a page, made from the hashes of the build. */
-export function policy(page) {
+/** The policy the server sends with a page, made from the hashes of the build; `stripe` as where Stripe takes the money, `images` where pictures come from. */
+export function policy(page, stripe = false, images = []) {
   const { script = [], style = [] } = JSON.parse(readFileSync(new URL('csp.json', dist), 'utf8'))[page] ?? {};
   const quoted = (list) => list.map((h) => ` '${h}'`).join('');
-  return `default-src 'none'; script-src 'self'${quoted(script)}; style-src 'self'${quoted(style)}; img-src 'self' data:; connect-src 'self'; `
-    + "manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+  const js = stripe ? ' https://js.stripe.com https://*.js.stripe.com' : '', calls = stripe ? ' https://api.stripe.com' : '';
+  return `default-src 'none'; script-src 'self'${js}${quoted(script)}; style-src 'self'${quoted(style)}; img-src ${["'self' data:", ...images].join(' ')}; connect-src 'self'${calls}; `
+    + `manifest-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'${stripe ? `; frame-src${js} https://hooks.stripe.com` : ''}`;
 }
 
-const pages = [[/^\/$/, 'index.html'], [/^\/events\//, 'event.html'], [/^\/queue\//, 'queue'], [/^\/checkout\//, 'checkout.html'], [/^\/orders\//, 'order.html'], [/^\/console$/, 'console.html']];
+const pages = [[/^\/$/, 'index.html'], [/^\/events\//, 'event.html'], [/^\/queue\//, 'queue'], [/^\/checkout\//, 'checkout.html'], [/^\/orders\//, 'order.html'], [/^\/t\//, 'ticket.html'], [/^\/account$/, 'account.html'], [/^\/console$/, 'console.html']];
 const types = { js: 'text/javascript', css: 'text/css', html: 'text/html; charset=utf-8' };
 const escape = (s) => s.replace(/[&<>"]/g, (c) => `&#${c.charCodeAt(0)};`);
 
@@ -50,7 +51,7 @@ export async function serveDist(data = () => ({})) {
           .replace('<!--onsale:title-->', () => escape(d.title ?? 'onsale'))
           .replace('<!--onsale:essentials-->', () => d.essentials ?? '')
           .replace('<!--onsale:data-->', () => `<script type="application/json" id="onsale-data">${JSON.stringify(d.data ?? {}).replace(/</g, '\\u003c')}</script>`);
-        res.writeHead(200, { 'content-type': types.html, 'content-security-policy': policy(file), 'cache-control': 'no-cache' }).end(html);
+        res.writeHead(200, { 'content-type': types.html, 'content-security-policy': policy(file, d.stripe, d.images), 'cache-control': 'no-cache' }).end(html);
       } else {
         const bytes = readFileSync(new URL(`.${path}`, dist));
         res.writeHead(200, { 'content-type': types[path.split('.').pop()] ?? 'application/octet-stream' }).end(bytes);
@@ -66,7 +67,9 @@ export async function serveDist(data = () => ({})) {
 /** Collects everything the page complains about: errors, failed resources, policy violations. */
 export function complaints(page, ignore = () => false) {
   const list = [];
-  page.on('console', (m) => { if (['error', 'warning'].includes(m.type()) && !ignore(m.text())) list.push(`${m.type()}: ${m.text()} (${m.location().url})`); });
+  // Chromium says so of every page that is left while its socket is being opened.
+  const left = (text) => text.includes('WebSocket is closed before the connection is established');
+  page.on('console', (m) => { if (['error', 'warning'].includes(m.type()) && !left(m.text()) && !ignore(m.text())) list.push(`${m.type()}: ${m.text()} (${m.location().url})`); });
   page.on('pageerror', (e) => list.push(`exception: ${e.stack}`));
   return list;
 }
@@ -111,5 +114,18 @@ export async function until(f, what = 'the condition', ms = 5000) {
     if (v) return v;
     if (performance.now() > end) throw new Error(`waited ${ms} ms for ${what}`);
     await new Promise((ok) => setTimeout(ok, 20));
+  }
+}
+
+/** Asserts of a page what holds at once or after the next rendering: the last failure is thrown when it never does. */
+export async function soon(assertion, ms = 5000) {
+  const end = performance.now() + ms;
+  for (;;) {
+    try {
+      return await assertion();
+    } catch (e) {
+      if (performance.now() > end) throw e;
+      await new Promise((ok) => setTimeout(ok, 20));
+    }
   }
 }

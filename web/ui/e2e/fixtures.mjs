@@ -88,6 +88,18 @@ export function ticket(ordinal) {
   const tier = tiers[row ? row.tiers[0] : s.tier];
   return { id: `t${ordinal}`, ordinal, section: s.name, row: row?.name ?? '', seat: row ? row.seats[ordinal - row.first] : '', type: 'seat', tier: tier.name, price: tier.price };
 }
+/** What tickets cost, with as much off each and the event's fees and tax. */
+export function price(tickets, { promo = null, off = 0, fee = 150, orderFee = 200, tax = { name: 'VAT', percent: '7', included: true } } = {}) {
+  const rate = tax ? +tax.percent : 0, of = (n) => Math.round(tax?.included ? (n * rate) / (100 + rate) : (n * rate) / 100);
+  const total = (n) => n + (tax?.included ? 0 : of(n)), sum = (list) => eur(list.reduce((a, n) => a + n, 0));
+  const due = tickets.map((t) => t.price.amount - off + fee);
+  return {
+    currency: 'EUR', promo, order_fee: eur(orderFee), order_fee_tax: eur(of(orderFee)),
+    items: tickets.map((t, i) => ({ ticket: t.id, price: t.price, discount: eur(off), fee: eur(fee), tax: eur(of(due[i])), total: eur(total(due[i])) })),
+    subtotal: sum(tickets.map((t) => t.price.amount)), discount: eur(off * tickets.length), fees: eur(fee * tickets.length + orderFee),
+    tax: tax && { ...tax, amount: sum([...due.map(of), of(orderFee)]) }, total: sum([...due.map(total), total(orderFee)]),
+  };
+}
 export function hold(ordinals, more = {}) {
   const tickets = ordinals.map(ticket);
   return { hold: 'hold-1', event: id, expires_at: after(420), extensions_left: 2, pinned: false, tickets, total: eur(tickets.reduce((a, t) => a + t.price.amount, 0)), ...more };
@@ -101,6 +113,21 @@ export function order(status = 'awaiting_payment', more = {}) {
     history: [{ at: after(0), status: 'awaiting_payment' }], created_at: after(0), ...more,
   };
 }
+/** A ticket as its holder has it. */
+export const held = (ordinal, more = {}) => {
+  const t = ticket(ordinal), admission = `0190a3b2-7c4d-7e8f-9a0b-0000000000${ordinal}`, o = order().order;
+  return {
+    ticket: t.id, admission, code: `7F3K-Q2MX-00${ordinal}-ABCD`, qr_text: `T1${'0A'.repeat(96)}`, section: t.section, row: t.row, seat: t.seat, tier: t.tier, price: t.price,
+    holder: { name: 'Ada Example', email: 'ada@example.com' }, state: 'valid', valid: true, scanned_at: null, rotating: null,
+    qr: `/v1/orders/${o}/tickets/${t.id}/qr.png`, pdf: `/v1/orders/${o}/tickets/${t.id}/ticket.pdf`, link: `/t/${admission}#t=holder-${ordinal}`, ...more,
+  };
+};
+/** A ticket that is not the asker's any more. */
+export const gone = (ordinal, state, more = {}) => held(ordinal, { state, valid: false, code: '', qr_text: null, rotating: null, qr: '', pdf: '', link: '', ...more });
+export const admission = (more = {}) => ({
+  ...held(40), qr: '', pdf: '/v1/admissions/x/ticket.pdf', as_of: after(0),
+  event: { id, name: event.name, starts_at: event.starts_at, doors_at: event.doors_at ?? null, timezone: event.timezone ?? 'UTC', status: 'on_sale', venue: event.venue }, ...more,
+});
 export const adminRoom = (more = {}) => ({
   event: id, name: event.name, state: 'open', reason: null, message: null,
   throttle: { rate_per_minute: 300, burst: 50, max_shoppers: 2000, lease_s: 600, claim_window_s: 60, grace_s: 120 },

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
-import { json, problem, until } from './browser.mjs';
+import { json, problem, soon, until } from './browser.mjs';
 import * as f from './fixtures.mjs';
 import { Stage, accessible, api, sees } from './stage.mjs';
 
@@ -49,11 +49,11 @@ describe('the draw', () => {
     assert.ok(!asked.some((p) => p.startsWith('/assets/')));
     await page.click('#draw');
     await sees(page, 'It matches: your place follows from the draw.');
-    assert.equal(await page.locator('dialog li.yes').count(), 3);
-    assert.equal(await page.locator('dialog li.no').count(), 0);
+    await soon(async () => assert.equal(await page.locator('dialog li.yes').count(), 3));
+    await soon(async () => assert.equal(await page.locator('dialog li.no').count(), 0));
     await sees(page, secret.toString('hex'));
     await sees(page, 'Lotto 6 aus 49');
-    assert.equal(await page.evaluate(() => document.activeElement.id), 'more');
+    await page.waitForFunction((is) => document.activeElement?.id === is, 'more');
     await accessible(page, 'the proof');
     await page.keyboard.press('Escape');
     await page.locator('dialog').waitFor({ state: 'detached' });
@@ -63,7 +63,7 @@ describe('the draw', () => {
   test('that does not match is called so', () => stage.open(path, telling(inLine, { [`GET ${api.room}/draw`]: json({ ...drawn, you: { index: 3, place: place + 1 } }) }), async (page) => {
     await page.click('#draw');
     await sees(page, 'It does not match.');
-    assert.deepEqual(await page.locator('dialog li.no').allTextContents(), ['Wrong: Your place follows from the seed']);
+    await soon(async () => assert.deepEqual(await page.locator('dialog li.no').allTextContents(), ['Wrong: Your place follows from the seed']));
     await accessible(page, 'a proof that fails');
   }));
 
@@ -82,7 +82,7 @@ describe('the draw', () => {
       await sees(page, 'You are in line');
       await page.click('#draw');
       await sees(page, 'It does not match.');
-      assert.deepEqual(await page.locator('dialog li.no').allTextContents(), ['Wrong: Your number in the list is the one this browser was given']);
+      await soon(async () => assert.deepEqual(await page.locator('dialog li.no').allTextContents(), ['Wrong: Your number in the list is the one this browser was given']));
     });
   });
 
@@ -125,10 +125,10 @@ describe('another device', () => {
       await accessible(page, 'hand-over');
       await page.getByRole('button', { name: 'Copy the link' }).click();
       await sees(page, 'Copied.');
-      assert.equal(await page.evaluate(() => navigator.clipboard.readText()), handover.url);
+      await soon(async () => assert.equal(await page.evaluate(() => navigator.clipboard.readText()), handover.url));
       await page.clock.runFor(126_000);
       await sees(page, 'This link has run out.');
-      assert.equal(await page.locator('dialog svg').count(), 0);
+      await soon(async () => assert.equal(await page.locator('dialog svg').count(), 0));
       await accessible(page, 'hand-over, run out');
       await page.getByRole('button', { name: 'Make a new link' }).click();
       await sees(page, handover.url);
@@ -141,7 +141,7 @@ describe('another device', () => {
     return stage.open(`${path}?x=1#handover=c0de`, telling(f.me(), { [join]: (r) => (bodies.push([r.postDataJSON(), new URL(r.frame().url()).hash]), json(f.me({ place: 88, ahead: 87 }))) }), async (page) => {
       await sees(page, '87');
       assert.deepEqual(bodies, [[{ handover: 'c0de' }, '']]);
-      assert.equal(await page.evaluate(() => location.href), `${stage.server.url}${path}?x=1`);
+      await soon(async () => assert.equal(await page.evaluate(() => location.href), `${stage.server.url}${path}?x=1`));
       await page.reload();
       await sees(page, '1,233');
       assert.equal(bodies.length, 1);
@@ -168,7 +168,7 @@ describe('another device', () => {
       await page.goto(`${stage.server.url}${path}?return=%2Fx#handover=c0de`);
       await sees(page, 'Estás en la fila');
       assert.deepEqual(bodies, [{ handover: 'c0de' }]);
-      assert.equal(await page.evaluate(() => location.search + location.hash), '?return=%2Fx&lang=es');
+      await soon(async () => assert.equal(await page.evaluate(() => location.search + location.hash), '?return=%2Fx&lang=es'));
     });
   });
 
@@ -191,7 +191,7 @@ describe('invitations', () => {
     const bodies = [];
     return stage.open(`${path}#invite=a.b.c&email=ada%2Bx%40example.com`, { ...telling(f.me({ lane: 'fan' }), { [join]: (r) => (bodies.push(r.postDataJSON()), bodies.length === 1 ? problem(503, 'unavailable', 'Down', {}, { 'retry-after': '1' }) : json(f.me({ lane: 'fan' }))) }), receipt: false, expected: refused }, async (page) => {
       await until(() => bodies.length, 'the join');
-      assert.equal(await page.evaluate(() => location.hash), '');
+      await soon(async () => assert.equal(await page.evaluate(() => location.hash), ''));
       await page.reload();
       await sees(page, 'Fan club');
       assert.deepEqual(bodies, [{ invite: 'a.b.c', email: 'ada+x@example.com' }, { invite: 'a.b.c', email: 'ada+x@example.com' }]);
@@ -220,6 +220,18 @@ describe('invitations', () => {
   }
 });
 
+test('who has to sign in first can do so here', () => stage.open(path, {
+  ...telling(f.me(), {
+    [join]: problem(401, 'sign-in-required', 'Sign-in is needed', { detail: 'Server words', sign_in: `/v1/account/oidc?return=%2Fqueue%2F${f.id}` }),
+    'GET /v1/account/oidc': (r) => ({ status: 200, contentType: 'text/html', body: `<title>Issuer</title><h1>From ${new URL(r.url()).searchParams.get('return')}</h1>` }),
+  }), receipt: false, expected: refused,
+}, async (page) => {
+  await sees(page, 'You come back here afterwards');
+  await accessible(page, 'sign in here');
+  await page.getByRole('button', { name: 'Sign in', exact: true }).click();
+  await sees(page, `From /queue/${f.id}`);
+}));
+
 describe('proof of work', () => {
   const challenge = (bits, token = 'tok.en') => problem(403, 'challenge-required', 'Please wait', { challenge: { type: 'pow', token, bits } });
   const zeros = ({ token, answer }, bits) => parseInt(createHash('sha256').update(`${token}:${answer}`).digest('hex').slice(0, 8), 16) < 2 ** (32 - bits);
@@ -240,7 +252,7 @@ describe('proof of work', () => {
         assert.equal(workers > 0, worker);
         assert.equal(bodies.length, 2);
         assert.ok(zeros(bodies[1].challenge, worker ? 20 : 16), JSON.stringify(bodies[1]));
-        assert.ok((await page.evaluate(() => globalThis.said)).some((s) => s.startsWith('Checking your browser')), 'said politely');
+        await soon(async () => assert.ok((await page.evaluate(() => globalThis.said)).some((s) => s.startsWith('Checking your browser')), 'said politely'));
       });
     });
   }
@@ -248,7 +260,7 @@ describe('proof of work', () => {
   test('that is still going on', () => stage.open(path, { ...telling(f.me(), { [join]: challenge(32) }), receipt: false, expected: refused }, async (page) => {
     await sees(page, 'Checking your browser');
     await accessible(page, 'checking');
-    assert.ok(await page.locator('#go').isHidden());
+    await soon(async () => assert.ok(await page.locator('#go').isHidden()));
   }));
 
   test('that never satisfies ends in the server’s words', () => {
@@ -267,7 +279,7 @@ describe('proof of work', () => {
       await sees(page, 'We are not sure that a person is here');
       await sees(page, '9,000');
       await sees(page, 'To be checked');
-      assert.match(await text(page, 'say'), /We are not sure/);
+      await soon(async () => assert.match(await text(page, 'say'), /We are not sure/));
       await accessible(page, 'suspect');
       await page.getByRole('button', { name: 'This is a mistake' }).click();
       await sees(page, '1,200');
@@ -275,8 +287,8 @@ describe('proof of work', () => {
       assert.equal(bodies.length, 2);
       assert.deepEqual(bodies[0], {});
       assert.ok(zeros(bodies[1].challenge, 14));
-      assert.equal(await page.evaluate(() => document.activeElement.id), 'head');
-      assert.match(await text(page, 'say'), /ordinary line/);
+      await page.waitForFunction((is) => document.activeElement?.id === is, 'head');
+      await soon(async () => assert.match(await text(page, 'say'), /ordinary line/));
     });
   });
 
@@ -286,20 +298,20 @@ describe('proof of work', () => {
     const b = page.getByRole('button', { name: 'This is a mistake' });
     await b.click();
     await sees(page, 'Down');
-    assert.ok(await b.isEnabled());
+    await soon(async () => assert.ok(await b.isEnabled()));
   }));
 });
 
 describe('asked too soon', () => {
-  const soon = () => problem(429, 'too-many-requests', 'Too many requests', {}, { 'retry-after': '6' });
+  const tooSoon = () => problem(429, 'too-many-requests', 'Too many requests', {}, { 'retry-after': '6' });
 
   test('when looking for the place: waits as told, and says nothing of it', () => {
     let tries = 0;
-    return stage.open(path, { ...telling(f.me(), { [getMe]: () => (++tries === 1 ? soon() : json(f.me())) }), expected: refused }, async (page) => {
+    return stage.open(path, { ...telling(f.me(), { [getMe]: () => (++tries === 1 ? tooSoon() : json(f.me())) }), expected: refused }, async (page) => {
       await until(() => tries, 'the first call');
       await page.clock.runFor(5000);
       assert.equal(tries, 1);
-      assert.ok(await page.getByText('Too many').isHidden());
+      await soon(async () => assert.ok(await page.getByText('Too many').isHidden()));
       await page.clock.runFor(3000);
       await sees(page, 'You are in line');
     });
@@ -307,13 +319,13 @@ describe('asked too soon', () => {
 
   test('when polling: the number stays, and polling goes on', () => {
     let polls = 0;
-    return stage.open(path, { routes: { [getMe]: () => (++polls === 3 ? soon() : json(f.me({ ahead: 1233 + (polls > 3 ? 50 - polls * 100 : polls), poll_after_ms: 2000 }))) }, ws: { [ws]: (s) => s.close(1011) }, expected: refused }, async (page) => {
+    return stage.open(path, { routes: { [getMe]: () => (++polls === 3 ? tooSoon() : json(f.me({ ahead: 1233 + (polls > 3 ? 50 - polls * 100 : polls), poll_after_ms: 2000 }))) }, ws: { [ws]: (s) => s.close(1011) }, expected: refused }, async (page) => {
       await until(async () => {
         await page.clock.runFor(1000);
         return polls >= 3;
       }, 'the refused poll', 20_000);
       // Estimates that grew in between were not shown.
-      assert.equal(await text(page, 'big'), '1,234');
+      await soon(async () => assert.equal(await text(page, 'big'), '1,234'));
       await page.clock.runFor(4000);
       assert.equal(polls, 3);
       await sees(page, 'You are in line');
@@ -335,7 +347,7 @@ test('a shop that is full for a moment keeps the turn and lets in when a place i
     await sees(page, 'It’s your turn!');
     await page.click('#go');
     await sees(page, 'One moment, a place in the shop is being freed.');
-    assert.match(await text(page, 'say'), /being freed/);
+    await soon(async () => assert.match(await text(page, 'say'), /being freed/));
     await sees(page, 'It’s your turn!');
     await accessible(page, 'a place is being freed');
     assert.equal(tries, 1);

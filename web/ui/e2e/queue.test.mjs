@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { json, problem, until } from './browser.mjs';
+import { json, problem, soon, until } from './browser.mjs';
 import * as f from './fixtures.mjs';
 import { Stage, accessible, api, sees } from './stage.mjs';
 
@@ -46,11 +46,11 @@ describe('every phase', () => {
 
 test('a newcomer joins, sees a truthful place, and the number never goes up', () => stage.open(path, { ...telling(f.me()), receipt: false }, async (page, { sockets }) => {
   await sees(page, '1,233');
-  assert.match(await text(page, 'dw'), /^4–7 mins?$/);
-  assert.equal(await text(page, 'ds'), '8,123');
-  assert.equal(await text(page, 'code'), 'If you have to ask, give this code: vis');
-  assert.equal(await text(page, 'dr'), '300');
-  assert.match(await page.title(), /^1,233 · /);
+  await soon(async () => assert.match(await text(page, 'dw'), /^4–7 mins?$/));
+  await soon(async () => assert.equal(await text(page, 'ds'), '8,123'));
+  await soon(async () => assert.equal(await text(page, 'code'), 'If you have to ask, give this code: vis'));
+  await soon(async () => assert.equal(await text(page, 'dr'), '300'));
+  await soon(async () => assert.match(await page.title(), /^1,233 · /));
   const [s] = sockets[`${api.room}/ws`];
   const shown = [];
   for (const ahead of [1200, 1210, 900, 905, 30]) {
@@ -59,7 +59,7 @@ test('a newcomer joins, sees a truthful place, and the number never goes up', ()
     shown.push(Number((await text(page, 'big')).replace(/\D/g, '')));
   }
   assert.deepEqual(shown, [1200, 1200, 900, 900, 30]);
-  assert.ok(await page.locator('progress').evaluate((p) => p.value) > 0.9);
+  await soon(async () => assert.ok(await page.locator('progress').evaluate((p) => p.value) > 0.9));
 }));
 
 test('asks nothing of the network but itself and the API', () => stage.open('/console', {}, async (page) => {
@@ -81,7 +81,7 @@ test('counts down to the waiting room by the server’s clock and joins by itsel
   const room = f.room({ state: 'scheduled', lobby_opens_at: skewed(90), opens_at: skewed(990) });
   return stage.open(path, { ...telling({ ...lobby, as_of: skewed(95) }), receipt: false, data: { queue: { data: { event: f.event, room, now: skewed(0) } } } }, async (page) => {
     await sees(page, 'The waiting room opens soon');
-    assert.match(await text(page, 'big'), /^1:(30|29)$/);
+    await soon(async () => assert.match(await text(page, 'big'), /^1:(30|29)$/));
     await accessible(page, 'scheduled');
     await page.clock.runFor(96_000);
     await sees(page, 'You are in the waiting room');
@@ -95,9 +95,9 @@ test('your turn: the button has the focus, the title calls, entering leads to th
     await sees(page, 'You are in line');
     sockets[`${api.room}/ws`][0].send(f.me({ state: 'ready', ahead: 0, claim_by: f.after(45) }));
     await page.waitForFunction(() => document.activeElement?.id === 'go');
-    assert.match(await page.title(), /It’s your turn/);
-    assert.match(await text(page, 'big'), /^0:4\d$/);
-    assert.match(await text(page, 'alert'), /It’s your turn/);
+    await soon(async () => assert.match(await page.title(), /It’s your turn/));
+    await soon(async () => assert.match(await text(page, 'big'), /^0:4\d$/));
+    await soon(async () => assert.match(await text(page, 'alert'), /It’s your turn/));
     await page.keyboard.press('Enter');
     await page.waitForURL(`**/events/${f.id}`);
     assert.equal(claimed, 1);
@@ -123,7 +123,7 @@ test('a reload keeps place and progress, and sends no second join', () => stage.
   await page.reload();
   // An older estimate after the reload still does not make the number grow.
   await sees(page, '600');
-  assert.ok(await page.locator('progress').evaluate((p) => p.value) > 0.5);
+  await soon(async () => assert.ok(await page.locator('progress').evaluate((p) => p.value) > 0.5));
   assert.deepEqual(joins, []);
 }));
 
@@ -134,7 +134,7 @@ test('a server that forgot this visitor gets the receipt and gives the place bac
     await until(() => bodies.length, 'the join');
     assert.deepEqual(bodies, [{ receipt: 'receipt-1' }]);
     await sees(page, 'Live');
-    assert.equal(await page.evaluate((id) => localStorage.getItem(`onsale:receipt:${id}`), f.id), 'receipt-2');
+    await soon(async () => assert.equal(await page.evaluate((id) => localStorage.getItem(`onsale:receipt:${id}`), f.id), 'receipt-2'));
   });
 });
 
@@ -158,7 +158,7 @@ test('too many joins: says so and tries again when told to', () => {
   const routes = { [`POST ${api.room}/join`]: () => (++tries === 1 ? problem(429, 'too-many-requests', 'Too many requests', {}, { 'retry-after': '7' }) : json(f.me())) };
   return stage.open(path, { routes, ws: telling(f.me()).ws, receipt: false, expected: (m) => /429/.test(m) }, async (page) => {
     await sees(page, 'Very many people are arriving');
-    assert.match(await text(page, 'big'), /^0:0[67]$/);
+    await soon(async () => assert.match(await text(page, 'big'), /^0:0[67]$/));
     await accessible(page, 'busy');
     assert.equal(tries, 1);
     await page.clock.runFor(9000);
@@ -237,7 +237,7 @@ test('leaving takes two presses, forgets the place, and does not rejoin by itsel
   const routes = { ...telling(f.me()).routes, [`DELETE ${api.room}/me`]: () => (calls.push('leave'), { status: 204 }), [`POST ${api.room}/join`]: (r) => (calls.push(r.postData()), json(f.me({ place: 9000, ahead: 8999 }))) };
   return stage.open(path, { routes, ws: { [`${api.room}/ws`]: (s, n) => n === 1 && s.send(f.me()) } }, async (page) => {
     await page.click('#leave');
-    assert.equal(await text(page, 'leave'), 'Leave and lose my place');
+    await soon(async () => assert.equal(await text(page, 'leave'), 'Leave and lose my place'));
     assert.deepEqual(calls, []);
     await page.click('#leave');
     await sees(page, 'You left the line');
@@ -278,7 +278,7 @@ test('screen readers hear numbers at most every 15 seconds', () => stage.open(pa
 
 test('screen readers hear what the organiser says', () => stage.open(path, telling(f.me({}, { state: 'paused', reason: 'paused', message: 'Back in ten minutes.' })), async (page) => {
   await sees(page, 'The line is paused');
-  assert.match(await text(page, 'say'), /The line is paused.*Back in ten minutes\./);
+  await soon(async () => assert.match(await text(page, 'say'), /The line is paused.*Back in ten minutes\./));
 }));
 
 test('without scripts there is a way to look again, and every language', async () => {
@@ -291,9 +291,9 @@ test('without scripts there is a way to look again, and every language', async (
 for (const [locale, lang, words] of [['de-AT', 'de', 'Du bist in der Schlange'], ['fr-FR', 'fr', 'Vous êtes dans la file'], ['es-MX', 'es', 'Estás en la fila'], ['ja-JP', 'ja', '順番待ちです'], ['pl-PL', 'en', 'You are in line']]) {
   test(`speaks ${locale}`, () => stage.open(path, { ...telling(f.me()), locale, size: { width: 320, height: 640 } }, async (page) => {
     await sees(page, words);
-    assert.equal(await page.locator('html').getAttribute('lang'), lang);
-    assert.equal(await page.locator('html').getAttribute('dir'), 'ltr');
-    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'reflows at 320 px');
+    await soon(async () => assert.equal(await page.locator('html').getAttribute('lang'), lang));
+    await soon(async () => assert.equal(await page.locator('html').getAttribute('dir'), 'ltr'));
+    await soon(async () => assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'reflows at 320 px'));
     await accessible(page, locale);
   }));
 }

@@ -1,7 +1,7 @@
 // The event page, checkout, orders and the list of events, state by state.
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
-import { json, problem, until } from './browser.mjs';
+import { json, problem, soon, until } from './browser.mjs';
 import * as f from './fixtures.mjs';
 import { Stage, accessible, api, sees } from './stage.mjs';
 
@@ -36,14 +36,44 @@ describe('event page', () => {
 
   test('without a pass: all to see, nothing to choose, the way to the queue', () => stage.open(path, { routes: catalog, ws: live, receipt: false }, async (page) => {
     await sees(page, 'Live');
-    assert.equal(await page.getByRole('link', { name: 'Join the queue' }).getAttribute('href'), `/queue/${f.id}`);
+    await soon(async () => assert.equal(await page.getByRole('link', { name: 'Join the queue' }).getAttribute('href'), `/queue/${f.id}`));
     await accessible(page, 'map');
     await page.getByRole('button', { name: 'List' }).click();
     await page.getByRole('button', { name: /^Row 2/ }).click();
-    assert.ok(await page.getByRole('button', { name: /^Row 2, seat/ }).first().isDisabled());
+    await soon(async () => assert.ok(await page.getByRole('button', { name: /^Row 2, seat/ }).first().isDisabled()));
     await accessible(page, 'list');
-    assert.equal(await page.locator('h1').count(), 1);
+    await soon(async () => assert.equal(await page.locator('h1').count(), 1));
   }));
+
+  test('fees and tax are told before anything is chosen, and with the sum', () => {
+    const event = { ...f.event, fees: { per_ticket: { amount: 150, currency: 'EUR' }, per_order: { amount: 200, currency: 'EUR' } }, tax: { name: 'VAT', percent: '7', included: true }, cancellation: { until_hours: 48, keep_fees: true } };
+    const text = 'Plus fees: €1.50 per ticket and €2.00 per order. All prices and fees incl. 7% VAT. You can cancel until 48 hours before the start; fees are not given back.';
+    return stage.open(path, { routes: { ...catalog, [`GET ${api.event}`]: json(event) }, ws: live, receipt: false, data: { 'event.html': { data: { event, now: f.after(0) } } } }, async (page) => {
+      await sees(page, text);
+      await accessible(page, 'fees and tax');
+    });
+  });
+
+  test('other dates of a series are a click away, by the clocks of the place', () => {
+    const event = { ...f.event, timezone: 'America/New_York', series: { id: 's1', name: 'Winter Tour' } };
+    const other = (n, more) => ({ event: `0190a3b2-7c4d-7e8f-9a0b-1c2d3e4f900${n}`, name: f.event.name, starts_at: `2027-03-1${n}T23:30:00Z`, timezone: 'America/New_York', status: 'on_sale', tickets: { total: 9, available: 4, held: 1, sold: 4, availability: 'available' }, ...more });
+    const series = { ...event.series, dates: [other(2), other(3), other(4, { status: 'cancelled', tickets: null })], more: 7 };
+    return stage.open(path, { routes: { ...catalog, [`GET ${api.event}`]: json(event) }, ws: live, receipt: false, data: { 'event.html': { data: { event, series, now: f.after(0) } } } }, async (page) => {
+      const dates = page.getByRole('navigation', { name: 'Other dates' });
+      // New York sets its clocks forward between the second and the third of them.
+      for (const [n, when, state] of [[2, '12 Mar 2027, 18:30', '4 left'], [3, '13 Mar 2027, 18:30', '4 left'], [4, '14 Mar 2027, 19:30', 'Cancelled']]) {
+        const link = dates.getByRole('link', { name: when });
+        await link.waitFor();
+        assert.equal(await link.getAttribute('href'), `/events/0190a3b2-7c4d-7e8f-9a0b-1c2d3e4f900${n}`);
+        assert.ok((await link.textContent()).endsWith(state));
+      }
+      assert.equal(await dates.getByRole('link').count(), 3);
+      await dates.getByText('and 7 more').waitFor();
+      await accessible(page, 'other dates');
+      await page.setViewportSize({ width: 360, height: 740 });
+      assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth), 'the page is wider than a phone');
+    });
+  });
 
   test('someone in line sees their place and the way back', () => stage.open(path, { routes: { ...catalog, [`GET ${api.room}/me`]: json(f.me({ ahead: 42 })) }, ws: live }, async (page) => {
     await sees(page, 'with 42 ahead of you');
@@ -69,8 +99,8 @@ describe('event page', () => {
       await page.getByRole('button', { name: 'Hold 2 tickets' }).click();
       await sees(page, 'These seats are yours for now');
       assert.deepEqual(asked, { ordinals });
-      assert.equal(await page.getByRole('link', { name: 'Check out' }).getAttribute('href'), `/checkout/${f.id}`);
-      assert.equal(await page.evaluate(() => document.activeElement.textContent), 'These seats are yours for now');
+      await soon(async () => assert.equal(await page.getByRole('link', { name: 'Check out' }).getAttribute('href'), `/checkout/${f.id}`));
+      await page.waitForFunction((text) => document.activeElement?.textContent === text, 'These seats are yours for now');
       await accessible(page, 'held');
     });
   });
@@ -86,7 +116,7 @@ describe('event page', () => {
       await sees(page, `101, row 2, seat ${a.seat} has just been taken by someone else. Your other choices are kept.`);
       await sees(page, 'Your choice (1)');
       await page.getByRole('button', { name: `Remove 101, row 2, seat ${b.seat}` }).waitFor();
-      assert.ok(await page.getByRole('button', { name: `Row 2, seat ${a.seat},` }).isDisabled());
+      await soon(async () => assert.ok(await page.getByRole('button', { name: `Row 2, seat ${a.seat},` }).isDisabled()));
     });
   });
 
@@ -111,7 +141,7 @@ describe('event page', () => {
       await page.getByRole('combobox', { name: 'Tickets' }).selectOption('3');
       await page.getByLabel('Accessible seat with companions').check();
       // Only what accessible seats cost is asked for.
-      assert.deepEqual(await page.getByRole('combobox', { name: 'Price' }).locator('option').allTextContents(), ['Any', 'Upper ring €59.00']);
+      await soon(async () => assert.deepEqual(await page.getByRole('combobox', { name: 'Price' }).locator('option').allTextContents(), ['Any', 'Upper ring €59.00']));
       await page.getByRole('combobox', { name: 'Price' }).selectOption({ index: 1 });
       await page.getByRole('combobox', { name: 'Where' }).selectOption('104');
       await page.getByRole('button', { name: 'Find the best seats' }).click();
@@ -135,7 +165,7 @@ describe('event page', () => {
       await page.getByRole('combobox', { name: 'Tickets' }).selectOption('4');
       await page.getByRole('button', { name: 'Find the best seats' }).click();
       await sees(page, '3 such tickets are left, but none 4 next to each other.');
-      assert.equal(await apart.count(), 0);
+      await soon(async () => assert.equal(await apart.count(), 0));
       await page.getByRole('button', { name: 'Find the best seats' }).click();
       await sees(page, '9 such tickets are left, but none 4 next to each other.');
       await accessible(page, 'seats apart');
@@ -190,8 +220,8 @@ describe('event page', () => {
       await sees(page, `${nameOf(a)} has just been taken by someone else. Your other choices are kept. Free seats nearby are offered below.`);
       const offers = page.getByRole('region', { name: 'Seats to be had instead' });
       // What is chosen already is not offered again.
-      assert.equal(await offers.getByRole('button', { name: `Hold ${nameOf(b)}`, exact: true }).count(), 0);
-      assert.equal(await offers.getByRole('button').count(), 4);
+      await soon(async () => assert.equal(await offers.getByRole('button', { name: `Hold ${nameOf(b)}`, exact: true }).count(), 0));
+      await soon(async () => assert.equal(await offers.getByRole('button').count(), 4));
       // All of them are pointed out, or the one that is looked at.
       const pointed = (k) => page.getByRole('button', { name: `Row 2, seat ${freeSeats[k].seat}, €129.00, pointed out` });
       await page.mouse.move(2, 2);
@@ -204,7 +234,7 @@ describe('event page', () => {
       await page.getByRole('button', { name: 'Map' }).click();
       await offers.getByRole('button', { name: `Hold ${nameOf(c)}`, exact: true }).click();
       await sees(page, 'These seats are yours for now');
-      assert.equal(await offers.count(), 0);
+      await soon(async () => assert.equal(await offers.count(), 0));
       assert.deepEqual(asked, [[a, b], [b, c]]);
     });
   });
@@ -262,12 +292,12 @@ describe('event page', () => {
       await sees(page, `${nameOf(d)} added.`);
       await page.getByRole('button', { name: `Drop ${nameOf(a)}`, exact: true }).click();
       await sees(page, `${nameOf(a)} dropped.`);
-      assert.equal(await page.evaluate(() => document.activeElement.tagName), 'H2');
+      await page.waitForFunction((is) => document.activeElement?.tagName === is, 'H2');
       await accessible(page, 'changed');
       // One's own seat in the list drops it; the last one is given back instead.
       await page.getByRole('button', { name: `Row 2, seat ${freeSeats[1].seat}, €129.00, yours` }).click();
       await sees(page, `${nameOf(b)} dropped.`);
-      assert.equal(await page.getByRole('button', { name: /^Drop/ }).count(), 0);
+      await soon(async () => assert.equal(await page.getByRole('button', { name: /^Drop/ }).count(), 0));
       await page.getByRole('button', { name: `Row 2, seat ${freeSeats[3].seat}, €129.00, yours` }).click();
       await sees(page, 'This is your last ticket. To let it go, give it back.');
       assert.deepEqual(asked, [{ add: [c], drop: [] }, { add: [d], drop: [] }, { add: [], drop: [a] }, { add: [], drop: [b] }]);
@@ -294,7 +324,7 @@ describe('event page', () => {
       assert.equal(new Set(asked).size, 2);
       const status = f.statuses();
       for (const i of asked) assert.ok(i >= floor.first && i < floor.first + floor.count && status[i] === 0);
-      assert.equal(await page.locator('output').textContent(), '1');
+      await soon(async () => assert.equal(await page.locator('output').textContent(), '1'));
     });
   });
 
@@ -320,7 +350,7 @@ describe('event page', () => {
       await page.getByRole('button', { name: 'List' }).click();
       await page.getByRole('button', { name: /^Row 2/ }).click();
       const seat = (k, more) => page.getByRole('button', { name: `Row 2, seat ${freeSeats[k].seat}, €129.00${more}`, exact: true });
-      assert.ok(await seat(0, ', not on general sale').isDisabled());
+      await soon(async () => assert.ok(await seat(0, ', not on general sale').isDisabled()));
       await page.getByText('I have an access code').click();
       await page.getByLabel('Code').fill('nonsense');
       await page.getByRole('button', { name: 'Use it' }).click();
@@ -328,7 +358,7 @@ describe('event page', () => {
       await page.getByLabel('Code').fill('ABCD-EFGH');
       await page.getByRole('button', { name: 'Use it' }).click();
       await sees(page, '“Fan club”: 12 tickets kept for you, as long as they are free.');
-      assert.ok(await seat(2, ', not on general sale').isDisabled());
+      await soon(async () => assert.ok(await seat(2, ', not on general sale').isDisabled()));
       await seat(0, ', Fan club').click();
       await inArea(page);
       await page.getByRole('group', { name: 'Tickets for Floor, Fan club' }).getByRole('button', { name: 'One more' }).click();
@@ -351,7 +381,7 @@ describe('event page', () => {
       const prices = page.getByRole('list', { name: 'Prices' }).getByRole('listitem');
       await prices.filter({ hasText: 'Front' }).getByText('few left').waitFor();
       await prices.filter({ hasText: 'Lower ring' }).getByText('sold out').waitFor();
-      assert.equal(await prices.filter({ hasText: /left|sold/ }).count(), 2);
+      await soon(async () => assert.equal(await prices.filter({ hasText: /left|sold/ }).count(), 2));
       await accessible(page, 'words');
     });
   });
@@ -451,7 +481,7 @@ describe('event page', () => {
 
   test('a phone shows it all without scrolling sideways', () => stage.open(path, { routes: shop(), ws: live, size: { width: 320, height: 700 } }, async (page, { sockets }) => {
     await sees(page, 'Live');
-    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+    await soon(async () => assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth)));
     await accessible(page, 'phone');
     // What becomes of a choice is seen without scrolling to it, and one link away.
     await chooseInList(page, 1);
@@ -459,11 +489,11 @@ describe('event page', () => {
     const said = page.getByRole('status').filter({ hasText: 'has just been taken' });
     await said.waitFor();
     const inSight = async (what) => { const b = await what.boundingBox(); return b.y >= 0 && b.y + b.height <= 700; };
-    assert.ok(await inSight(said), 'the notice is in sight');
+    await soon(async () => assert.ok(await inSight(said), 'the notice is in sight'));
     await page.getByRole('button', { name: `Row 2, seat ${freeSeats[1].seat},` }).click();
     await page.getByRole('link', { name: 'Your choice (1)' }).click();
     await until(() => inSight(page.getByRole('heading', { name: 'Your choice (1)' })), 'the choice in sight');
-    assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth));
+    await soon(async () => assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <= innerWidth)));
     await accessible(page, 'phone with a choice');
   }));
 });
@@ -501,7 +531,7 @@ describe('checkout', () => {
     }, async (page) => {
       await page.getByRole('button', { name: 'Review your order' }).click();
       await sees(page, 'Please tell us the name the tickets are for.');
-      assert.equal(await page.evaluate(() => document.activeElement.name), 'name');
+      await page.waitForFunction((is) => document.activeElement?.name === is, 'name');
       await accessible(page, 'details');
       await page.getByLabel('Name').fill('Ada Example');
       await page.getByLabel('E-mail').fill('ada@example');
@@ -513,13 +543,67 @@ describe('checkout', () => {
       await page.getByRole('button', { name: 'Place the order' }).click();
       await sees(page, 'No connection to the server');
       await page.reload();
-      assert.equal(await page.getByLabel('Name').inputValue(), 'Ada Example');
+      await soon(async () => assert.equal(await page.getByLabel('Name').inputValue(), 'Ada Example'));
       fail = false;
       await page.getByRole('button', { name: 'Review your order' }).click();
       await page.getByRole('button', { name: 'Place the order' }).dblclick();
       await sees(page, 'Test payment method');
       assert.equal(new Set(keys).size, 1);
       assert.equal(keys.length, 2);
+      await accessible(page, 'payment');
+    });
+  });
+
+  test('the review shows what is paid, and a promo code takes something off or says why not', () => {
+    const held = f.hold([40, 41]), price = f.price(held.tickets), cheaper = f.price(held.tickets, { promo: 'SPRING', off: 1290 });
+    const codes = [], ordered = [];
+    const refused = { NOSUCH: ['unknown', 'this event has no such promo code; look at how it is spelt'], GONE: ['used_up', 'this promo code has been used up'] };
+    return stage.open(path, {
+      routes: routes({
+        [`GET ${api.event}/holds`]: json({ holds: [{ ...held, total: price.total, price }] }),
+        [`POST ${api.event}/holds/hold-1/price`]: (r) => {
+          const { promo } = r.postDataJSON();
+          codes.push(promo);
+          const [reason, detail] = refused[promo] ?? [];
+          return reason ? problem(409, 'promo-invalid', 'The promo code does not apply', { detail, reason }) : json(promo ? cheaper : price);
+        },
+        'POST /v1/orders': (r) => (ordered.push(r.postDataJSON()), json({ ...o, order_token: 'otok', total: cheaper.total, price: cheaper }, 201)),
+      }),
+      expected: (m) => /409/.test(m),
+    }, async (page) => {
+      await page.getByLabel('Name').fill('Ada Example');
+      await page.getByLabel('E-mail').fill('ada@example.com');
+      await page.getByRole('button', { name: 'Review your order' }).click();
+      const sums = page.locator('.sums'), field = page.getByLabel('Promo code'), use = page.getByRole('button', { name: 'Use it' });
+      // 2 × 129.00 and fees of 2 × 1.50 + 2.00; 130.50 contain 8.54, 2.00 contain 0.13.
+      await soon(async () => assert.deepEqual((await sums.innerText()).split('\n').filter(Boolean), ['2 tickets', '€258.00', 'Fees', '€5.00', 'Total', '€263.00', 'Incl. 7% VAT', '€17.21']));
+      await use.click();
+      assert.deepEqual(codes, []);
+      for (const [code, [, detail]] of Object.entries(refused)) {
+        await field.fill(code);
+        await use.click();
+        await sees(page, `${detail[0].toUpperCase()}${detail.slice(1)}.`);
+        await soon(async () => assert.equal(await field.getAttribute('aria-invalid'), 'true'));
+        await page.waitForFunction((is) => document.activeElement?.id === is, 'promo');
+      }
+      await accessible(page, 'a refused code');
+      await field.fill('spring');
+      await page.keyboard.press('Enter');
+      await sees(page, 'SPRING: €25.80 off.');
+      await page.waitForFunction((text) => document.activeElement?.textContent === text, 'Remove it');
+      await soon(async () => assert.match(await sums.innerText(), /Promo code SPRING\s+-€25\.80[^]*Total\s+€237\.20/));
+      await accessible(page, 'a code in use');
+      await page.getByRole('button', { name: 'Remove it' }).click();
+      await sees(page, 'The promo code was removed.');
+      await soon(async () => assert.match(await sums.innerText(), /Total\s+€263\.00/));
+      await page.waitForFunction((is) => document.activeElement?.id === is, 'promo');
+      await field.fill('spring');
+      await use.click();
+      await page.getByRole('button', { name: 'Place the order' }).click();
+      await page.getByRole('button', { name: 'Pay €237.20' }).waitFor();
+      await soon(async () => assert.match(await page.locator('.side .sums').innerText(), /Promo code SPRING\s+-€25\.80[^]*Total\s+€237\.20/));
+      assert.equal(ordered[0].promo, 'SPRING');
+      assert.deepEqual(codes, ['NOSUCH', 'GONE', 'spring', '', 'spring']);
       await accessible(page, 'payment');
     });
   });
@@ -561,7 +645,7 @@ describe('checkout', () => {
       await page.getByLabel('Lost answer').check();
       await page.getByRole('button', { name: /^Pay/ }).click();
       await sees(page, 'Checking whether your payment went through');
-      assert.equal(await page.getByRole('button', { name: /^Pay/ }).count(), 0);
+      await soon(async () => assert.equal(await page.getByRole('button', { name: /^Pay/ }).count(), 0));
       await accessible(page, 'checking');
       await page.reload();
       await sees(page, 'Checking whether your payment went through');
@@ -579,7 +663,7 @@ describe('checkout', () => {
     await toPayment(page);
     await page.getByRole('button', { name: /^Pay/ }).click();
     await sees(page, 'Nothing was charged and your seats are still yours');
-    assert.ok(await page.getByRole('button', { name: /^Pay/ }).isEnabled());
+    await soon(async () => assert.ok(await page.getByRole('button', { name: /^Pay/ }).isEnabled()));
   }));
 
   test('a bank that asks its owner is linked to', () => stage.open(path, {
@@ -587,7 +671,7 @@ describe('checkout', () => {
   }, async (page) => {
     await toPayment(page);
     await page.getByRole('button', { name: /^Pay/ }).click();
-    assert.equal(await page.getByRole('link', { name: 'Confirm at your bank' }).getAttribute('href'), '/sandbox/actions/1');
+    await soon(async () => assert.equal(await page.getByRole('link', { name: 'Confirm at your bank' }).getAttribute('href'), '/sandbox/actions/1'));
     await accessible(page, 'asks its owner');
   }));
 
@@ -612,7 +696,7 @@ describe('checkout', () => {
       await accessible(page, 'warning');
       await page.getByRole('button', { name: 'I need more time' }).click();
       await sees(page, 'You have more time.');
-      assert.equal(await page.getByRole('button', { name: 'I need more time' }).count(), 0);
+      await soon(async () => assert.equal(await page.getByRole('button', { name: 'I need more time' }).count(), 0));
       holds = [];
       await page.clock.runFor(222_000);
       await sees(page, 'The time for your seats ran out, and they are free again. Nothing was charged.');
@@ -632,7 +716,7 @@ describe('checkout', () => {
 describe('order', () => {
   const o = f.order('fulfilled', { history: [{ at: f.after(0), status: 'awaiting_payment' }, { at: f.after(20), status: 'paid' }, { at: f.after(21), status: 'fulfilled' }] });
   const path = `/orders/${o.order}`;
-  const tickets = o.items.map((i, k) => ({ ticket: i.ticket, code: `ONS-7F3K-Q2M${k}`, section: i.section, row: i.row, seat: i.seat, tier: 'Front', qr: `/v1/orders/${o.order}/tickets/${i.ticket}/qr.png` }));
+  const tickets = [40, 41].map((i, k) => f.held(i, { code: `ONS-7F3K-Q2M${k}` }));
   const png = Buffer.from('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==', 'base64');
 
   test('tickets with code and picture, opened by the link’s token alone', () => {
@@ -650,6 +734,15 @@ describe('order', () => {
       assert.deepEqual([...tokens], ['Bearer secret']);
       await page.emulateMedia({ media: 'print' });
       assert.ok(!(await page.getByRole('button', { name: 'Print' }).isVisible()));
+    });
+  });
+
+  test('what was paid, line by line', () => {
+    const price = f.price(f.hold([40, 41]).tickets, { promo: 'SPRING', off: 500, tax: { name: 'sales tax', percent: '8.875', included: false } });
+    return stage.open(`${path}#t=s`, { routes: { [`GET ${api.event}`]: json(f.event), [`GET /v1/orders/${o.order}`]: json(f.order('expired', { price, total: price.total })) } }, async (page) => {
+      // Twice 8.875 % of 125.50, and of 2.00.
+      await soon(async () => assert.deepEqual((await page.locator('.sums').innerText()).split('\n').filter(Boolean), ['2 tickets', '€258.00', 'Promo code SPRING', '-€10.00', 'Fees', '€5.00', '8.875% sales tax', '€22.46', 'Total', '€275.46']));
+      await accessible(page, 'line by line');
     });
   });
 
@@ -687,7 +780,7 @@ describe('events', () => {
       await page.getByText('Der Kirschgarten').waitFor({ state: 'detached' });
       assert.deepEqual(asked, ['?city=Ham']);
       assert.equal(new URL(page.url()).search, '?city=Ham');
-      await page.getByLabel('Event or artist').fill('zz');
+      await page.getByLabel('Event, artist or place').fill('zz');
       await sees(page, 'No event fits.');
       await accessible(page, 'nothing found');
     });

@@ -8,7 +8,7 @@ const defaults = {
   'index.html': { title: 'Events on sale', data: { events: f.events, next_cursor: null } },
   'event.html': { title: f.event.name, data: { event: f.event, now: f.after(0) }, essentials: `<h1>${f.event.name}</h1><p>Prices and all that</p>` },
   queue: { title: f.event.name, data: { event: { id: f.id, name: f.event.name, starts_at: f.event.starts_at, venue: f.event.venue }, room: f.room(), now: f.after(0) }, essentials: `<h1>${f.event.name}</h1>` },
-  'checkout.html': { title: 'Checkout' }, 'order.html': { title: 'Your order' }, 'console.html': { title: 'Console' },
+  'checkout.html': { title: 'Checkout' }, 'order.html': { title: 'Your order' }, 'ticket.html': { title: 'Your ticket' }, 'account.html': { title: 'My orders', data: { sign_in: 'code' } }, 'console.html': { title: 'Console' },
 };
 
 export class Stage {

@@ -9,7 +9,7 @@ import { build } from 'vite';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const dist = join(root, 'dist');
-const pages = ['index', 'event', 'checkout', 'order', 'console'];
+const pages = ['index', 'event', 'checkout', 'order', 'ticket', 'account', 'console'];
 /** The queue page's languages, by their own names. The server's list in pages.go is the same. */
 const languages = { en: 'English', de: 'Deutsch', fr: 'Français', es: 'Español', ja: '日本語' };
 const placeholders = ['<!--onsale:title-->', '<!--onsale:head-->', '<!--onsale:essentials-->', '<!--onsale:data-->'];

@@ -15,17 +15,47 @@ export type Availability = 'available' | 'few_left' | 'sold_out';
 
 export interface Tier { id: string; name: string; type: string; price: Money; total: number; available: number | null; availability?: Availability }
 
+/** A picture somewhere else. Those with one `alt` and one shape are one picture in several sizes. */
+export interface Image { url: string; alt: string; width: number; height: number }
+
 export interface Event {
   id: string; name: string; type: string; description?: string; starts_at: Time; doors_at?: Time | null; status: string;
   /** IANA name of the zone the event is in; times are shown in it. */
   timezone?: string;
   venue: { id: string; name: string; address?: string; city: string; country: string };
   artists: { id: string; name: string }[] | null;
+  images?: Image[];
   tiers: Tier[];
   /** null while the stock is not known. */
   tickets: { total: number; available: number; held: number; sold: number; blocked?: number; availability?: Availability } | null;
   max_per_buyer: number; single_seats?: SingleSeats;
+  /** What is charged besides the prices. */
+  fees?: { per_ticket: Money; per_order: Money };
+  /** What prices and fees contain, or what comes on top of them; null for none. */
+  tax?: Tax | null;
+  /** Until when buyers may cancel; null for never. */
+  cancellation?: { until_hours: number; keep_fees: boolean } | null;
   room?: { state: RoomState } | null;
+  /** The series that it is one of the dates of. */
+  series?: { id: string; name: string } | null;
+  /** Where the plan can be had that caches keep for good; only of a single event, while it is known. */
+  plan_url?: string;
+}
+
+/** One of several dates, with what is left of it. */
+export type SeriesDate = Pick<Event, 'name' | 'starts_at' | 'timezone' | 'status' | 'tickets'> & { event: string };
+/** The other dates of an event's series, as its page has them; `more` are not listed. */
+export interface OtherDates { id: string; name: string; dates: SeriesDate[]; more: number }
+
+/** `percent` is a decimal text such as 8.875. */
+export interface Tax { name: string; percent: string; included: boolean }
+
+/** What tickets cost together, line by line. */
+export interface Price {
+  currency: string; items: { ticket: string; price: Money; discount: Money; fee: Money; tax: Money; total: Money }[];
+  order_fee: Money; order_fee_tax: Money;
+  subtotal: Money; discount: Money; fees: Money; tax: (Tax & { amount: Money }) | null; total: Money;
+  promo: string | null;
 }
 
 /** What is done about a seat that would stay alone between taken ones. */
@@ -76,9 +106,9 @@ export interface Handover { code: string; url: string; expires_at: Time }
 export interface Answer { token: string; answer: string }
 export interface Join { receipt?: string; handover?: string; invite?: string; email?: string; user_token?: string; challenge?: Answer }
 
-export interface PlanRow { name: string; first: number; x: number[]; y: number[]; seats: string[]; tiers: number[] }
+export interface PlanRow { name: string; first: number; x: number[]; y: number[]; seats: string[]; tiers: number[]; /** Of special seats: first, how many, which bits, first … */ attributes?: number[] }
 export interface PlanSection {
-  id: string; name: string; kind: 'seated' | 'ga'; tier?: number; first: number; count: number;
+  id: string; name: string; kind: 'seated' | 'ga'; tier?: number; first: number; count: number; entrance?: string;
   label?: { x: number; y: number } | null;
   area?: { x: number; y: number; width: number; height: number } | null;
   rows?: PlanRow[] | null;
@@ -98,10 +128,11 @@ export interface Delta { type: 'delta'; seq: number; prev: number; changes: [num
 
 export interface HeldTicket {
   id: string; ordinal: number; section: string; row: string; seat: string; type: string; tier: string; price: Money;
+  attributes?: string[]; entrance?: string;
 }
 export interface Hold {
   hold: string; event: string; expires_at: Time; extensions_left: number; pinned: boolean;
-  tickets: HeldTicket[]; total: Money;
+  tickets: HeldTicket[]; total: Money; price?: Price;
 }
 /** Tickets of a general-admission section; `channel` is an id, none for those on general sale. */
 export interface AreaRequest { section: string; quantity: number; channel?: string }
@@ -122,14 +153,39 @@ export type OrderStatus =
   | 'awaiting_payment' | 'payment_unknown' | 'paid' | 'fulfilled' | 'declined' | 'expired' | 'cancelled'
   | 'refunded' | 'partially_refunded';
 export interface Order {
-  order: string; event: string; status: OrderStatus; pay_by: Time | null; total: Money;
-  items: { ticket: string; section: string; row: string; seat: string; price: Money }[];
-  payment?: { gateway: string; client_secret?: string; next_action?: { type: string; url: string } | null } | null;
+  order: string; event: string; status: OrderStatus; pay_by: Time | null; total: Money; refunded?: Money;
+  items: { ticket: string; section: string; row: string; seat: string; tier?: string; price: Money; returned_at?: Time; attributes?: string[]; entrance?: string }[];
+  price?: Price | null;
+  payment?: {
+    gateway: string; client_secret?: string; publishable_key?: string; reason?: string;
+    next_action?: { type: 'redirect' | 'in_page'; url?: string } | null;
+  } | null;
   buyer?: { name: string; email: string };
-  history?: { at: Time; status: OrderStatus }[];
+  history?: { at: Time; status: OrderStatus; note?: string }[];
   order_token?: string; link?: string; created_at?: Time;
 }
-export interface Ticket { ticket: string; code: string; section: string; row: string; seat: string; tier: string; qr: string }
+/** What giving an order up, or some of its tickets, would do. */
+export interface CancelQuote {
+  order: string; allowed: boolean; why: string; until: Time | null; keep_fees: boolean; back: Money;
+  tickets: { ticket: string; allowed: boolean; why: string; back: Money }[];
+}
+/** Where a ticket stands; all but `valid` open no door. */
+export type TicketState = 'valid' | 'scanned' | 'transferred' | 'refunded' | 'cancelled' | 'exchanged';
+/** A ticket in the hands of one holder. What opens the door is empty once it is not the asker's any more. */
+export interface Ticket {
+  ticket: string; admission: string; code: string; qr_text: string | null; section: string; row: string; seat: string; tier: string; price: Money; attributes?: string[]; entrance?: string;
+  holder: Holder; state: TicketState; valid: boolean; scanned_at: Time | null;
+  /** What makes the codes of the moment, where the door asks for them. */
+  rotating: Rotating | null;
+  qr: string; pdf: string; link: string;
+}
+export interface Holder { name: string; email: string }
+export interface Rotating { secret: string | null; step_s: number; digits: number }
+export interface Admission extends Ticket {
+  event: { id: string; name: string; starts_at: Time; doors_at: Time | null; timezone: string; status: string; venue: { name: string; address?: string; city: string; country: string } };
+  as_of: Time;
+}
+export interface Transfer { admission: string; ticket: string; holder: Holder; holder_token: string; link: string; mailed: boolean }
 
 export interface Throttle {
   rate_per_minute: number; burst: number; max_shoppers: number; lease_s: number; claim_window_s: number;
@@ -205,7 +261,8 @@ export class Problem extends Error {
 
 type Headers = Record<string, string>;
 
-async function send(method: string, path: string, body?: unknown, headers?: Headers): Promise<Response> {
+/** One call; the answer as it came, when it went well. */
+export async function send(method: string, path: string, body?: unknown, headers?: Headers): Promise<Response> {
   let r: Response;
   try {
     r = await fetch(path, { method, headers: { ...(body ? { 'content-type': 'application/json' } : {}), ...headers }, body: body ? JSON.stringify(body) : null });
@@ -216,17 +273,18 @@ async function send(method: string, path: string, body?: unknown, headers?: Head
   throw new Problem(r.status, await r.json().catch(() => ({})), Number(r.headers.get('retry-after')));
 }
 
-async function call<T>(method: string, path: string, body?: unknown, headers?: Headers): Promise<T> {
+export async function call<T>(method: string, path: string, body?: unknown, headers?: Headers): Promise<T> {
   const r = await send(method, path, body, headers);
   return r.status === 204 ? (undefined as T) : r.json();
 }
 
 /** Proves who asks, for order links and operators. */
-const bearer = (token?: string | null): Headers => (token ? { authorization: `Bearer ${token}` } : {});
+export const bearer = (token?: string | null): Headers => (token ? { authorization: `Bearer ${token}` } : {});
 /** Makes a repeated request count once. */
-const once = (key: string, token?: string | null): Headers => ({ 'idempotency-key': key, ...bearer(token) });
+export const once = (key: string, token?: string | null): Headers => ({ 'idempotency-key': key, ...bearer(token) });
 
-const query = (q: Record<string, string | number | undefined>): string => {
+/** What is not empty of `q`, as the end of an address. */
+export const query = (q: Record<string, string | number | undefined>): string => {
   const s = new URLSearchParams();
   for (const [k, v] of Object.entries(q)) if (v !== undefined && v !== '') s.set(k, String(v));
   const text = s.toString();
@@ -244,17 +302,22 @@ export const handOver = (event: string) => call<Handover>('POST', room(event, 'h
 export const appeal = (event: string, challenge?: Answer) => call<Me>('POST', room(event, 'appeal'), { challenge });
 
 // Catalog
-export const getEvents = (q: { name?: string; type?: string; city?: string; cursor?: string; limit?: number }) =>
+export const getEvents = (q: { q?: string; name?: string; from?: string; type?: string; city?: string; cursor?: string; limit?: number }) =>
   call<{ events: Event[]; next_cursor: string | null }>('GET', `/v1/events${query(q)}`);
 /** Drafts are shown to operators only. */
 export const getEvent = (id: string, token?: string) => call<Event>('GET', `/v1/events/${id}`, undefined, bearer(token));
 export const getPlan = (id: string, token?: string) => call<PlanDocument>('GET', `/v1/events/${id}/plan`, undefined, bearer(token));
+/** The plan by its version, where the event names it. */
+export const getEventPlan = (e: Event | null, id: string) => (e?.plan_url ? call<PlanDocument>('GET', e.plan_url) : getPlan(id));
+/** The event for one's own calendar. */
+export const calendarOf = (id: string): string => `/v1/events/${id}/event.ics`;
 export const getAvailability = (id: string) => call<Snapshot>('GET', `/v1/events/${id}/availability`);
 
 // Holds
 const holds = (event: string, tail = '') => `/v1/events/${event}/holds${tail}`;
 export const getHolds = (event: string) => call<{ holds: Hold[] }>('GET', holds(event));
 export const createHold = (event: string, body: HoldRequest, key: string) => call<Hold>('POST', holds(event), body, once(key));
+export const priceHold = (event: string, hold: string, promo: string) => call<Price>('POST', holds(event, `/${hold}/price`), { promo });
 export const extendHold = (event: string, hold: string) => call<Hold>('POST', holds(event, `/${hold}/extend`), {});
 export const changeHold = (event: string, hold: string, body: HoldChange) => call<Hold>('PATCH', holds(event, `/${hold}`), body);
 export const dropHold = (event: string, hold: string) => call<void>('DELETE', holds(event, `/${hold}`));
@@ -263,15 +326,34 @@ export const enterChannel = (event: string, code: string) => call<{ channels: Ch
 
 // Orders
 const order = (id: string, tail = '') => `/v1/orders/${id}${tail}`;
-export const createOrder = (body: { hold: string; buyer: { name: string; email: string } }, key: string) =>
+export const createOrder = (body: { hold: string; buyer: { name: string; email: string }; promo?: string }, key: string) =>
   call<Order>('POST', '/v1/orders', body, once(key));
 export const getOrder = (id: string, token?: string | null) => call<Order>('GET', order(id), undefined, bearer(token));
 export const payOrder = (id: string, method: string, key: string, token?: string | null) =>
   call<Order>('POST', order(id, '/pay'), { method }, once(key, token));
 export const cancelOrder = (id: string, token?: string | null) => call<Order | undefined>('POST', order(id, '/cancel'), {}, bearer(token));
+export const quoteCancel = (id: string, tickets: string[], token?: string | null) =>
+  call<CancelQuote>('GET', order(id, `/cancel${tickets.length ? `?${tickets.map((t) => `ticket=${t}`).join('&')}` : ''}`), undefined, bearer(token));
+export const cancelTickets = (id: string, tickets: string[], key: string, token?: string | null) =>
+  call<Order>('POST', order(id, '/cancel'), { tickets }, once(key, token));
+export const mailOrder = (id: string, token?: string | null) => call<{ status: string; recipient: string }>('POST', order(id, '/email'), {}, bearer(token));
 export const getTickets = (id: string, token?: string | null) =>
   call<{ tickets: Ticket[] }>('GET', order(id, '/tickets'), undefined, bearer(token));
+export const transferTicket = (id: string, ticket: string, to: Holder, token?: string | null) =>
+  call<Transfer>('POST', order(id, `/tickets/${ticket}/transfer`), to, bearer(token));
+const admission = (id: string, tail = '') => `/v1/admissions/${id}${tail}`;
+export const getAdmission = (id: string, token: string | null) => call<Admission>('GET', admission(id), undefined, bearer(token));
+export const transferAdmission = (id: string, to: Holder, token: string | null) => call<Transfer>('POST', admission(id, '/transfer'), to, bearer(token));
 export const getImage = async (path: string, token?: string | null): Promise<Blob> => (await send('GET', path, undefined, bearer(token))).blob();
+
+// Accounts
+export interface Account { account: string; email: string | null; name: string; created_at: Time; last_seen_at: Time }
+export const askCode = (email: string) => call<{ status: string }>('POST', '/v1/account/code', { email });
+export const signIn = (email: string, code: string) => call<{ account: Account }>('POST', '/v1/account/session', { email, code });
+export const signOut = () => call<void>('DELETE', '/v1/account/session', {});
+export const getAccount = () => call<Account>('GET', '/v1/account');
+export const getAccountOrders = (cursor?: string) => call<{ orders: Order[]; next_cursor: string | null }>('GET', `/v1/account/orders${query({ cursor })}`);
+export const eraseAccount = (even_with_tickets: boolean) => call<void>('DELETE', '/v1/account', { even_with_tickets });
 
 // Administration
 const admin = '/v1/admin/';
@@ -288,10 +370,6 @@ const adminVisitor = (event: string, visitor: string) => adminRoom(event, `/visi
 export const getVisitor = (token: string, event: string, visitor: string) => call<AdminVisitor>('GET', adminVisitor(event, visitor), undefined, bearer(token));
 export const moveVisitor = (token: string, event: string, visitor: string, lane: Lane) =>
   call<AdminVisitor | undefined>('POST', adminVisitor(event, visitor), { lane }, bearer(token));
-export const adminOrders = (token: string, q: { q?: string; cursor?: string; limit?: number }) =>
-  call<{ orders: Order[]; next_cursor: string | null }>('GET', `${admin}orders${query(q)}`, undefined, bearer(token));
-export const refundOrder = (token: string, id: string, reason: string, key: string) =>
-  call<Order>('POST', `${admin}orders/${id}/refund`, { reason }, once(key, token));
 export const adminAudit = (token: string, q: { cursor?: string; limit?: number } = {}) =>
   call<{ entries: AuditEntry[]; next_cursor: string | null }>('GET', `${admin}audit${query(q)}`, undefined, bearer(token));
 const adminEvent = (event: string, tail = '') => `${admin}events/${event}${tail}`;

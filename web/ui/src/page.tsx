@@ -44,7 +44,7 @@ export function dateText(t: string | null | undefined, style: Intl.DateTimeForma
 }
 
 /** When the event is, by the clocks of its own place. */
-export const eventDate = (e: Event, style?: Intl.DateTimeFormatOptions, at: string | null | undefined = e.starts_at): string =>
+export const eventDate = (e: Pick<Event, 'starts_at' | 'timezone'>, style?: Intl.DateTimeFormatOptions, at: string | null | undefined = e.starts_at): string =>
   dateText(at, { ...(style ?? { dateStyle: 'full', timeStyle: 'short' }), timeZone: e.timezone });
 
 export const number = (n: number): string => n.toLocaleString(locale());

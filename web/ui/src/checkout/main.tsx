@@ -1,10 +1,13 @@
 import './checkout.css';
-import { useSignal } from '@preact/signals';
+import { type Signal, useSignal } from '@preact/signals';
 import type { VNode } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
+import { notesText } from '../map/marks';
 import { moneyText } from '../money';
-import { Countdown, Notice, eventDate, mount, plural, useSeconds } from '../page';
+import { Breakdown } from '../price';
+import { Countdown, Notice, eventDate, mount, plural, problemText, sentence, useSeconds } from '../page';
 import * as buy from './purchase';
+import { type Form, open } from './stripe';
 
 const backToSeats = `/events/${buy.id}`;
 const seatText = (t: { section: string; row: string; seat: string }): string => (t.row || t.seat ? `${t.section}, row ${t.row}, seat ${t.seat}` : t.section);
@@ -57,15 +60,50 @@ function Review(): VNode {
       <dl class="facts">
         <div><dt>Name</dt><dd>{b.name}</dd></div>
         <div><dt>E-mail</dt><dd>{b.email}</dd></div>
-        <div><dt>Tickets</dt><dd>{h.tickets.length}</dd></div>
-        <div><dt>To pay</dt><dd>{moneyText(h.total)}</dd></div>
       </dl>
+      {buy.price.value ? <Breakdown price={buy.price.value} /> : <p>{plural(h.tickets.length, 'ticket')}, {moneyText(h.total)}</p>}
+      {buy.price.value && <Promo />}
       <p class="soft">Placing the order reserves your seats while you pay. You pay on the next step.</p>
       <div class="row">
         <button class="primary" disabled={buy.busy.value} onClick={() => void buy.placeOrder()}>{buy.busy.value ? 'One moment …' : 'Place the order'}</button>
         <button class="quiet" onClick={() => { buy.step.value = 'details'; }}>Change details</button>
       </div>
     </section>
+  );
+}
+
+function Promo(): VNode {
+  const code = useSignal(''), said = useSignal(''), used = buy.price.value!.promo, bad = buy.promoError.value;
+  const input = useRef<HTMLInputElement>(null), remove = useRef<HTMLButtonElement>(null), before = useRef(used);
+  // What had the focus went with the code: what came in its place has it now.
+  useEffect(() => {
+    if (before.current !== used) (used ? remove : input).current?.focus();
+    before.current = used;
+  }, [used]);
+  return (
+    <div class="promo">
+      {used ? (
+        <p class="row between"><span>Promo code <strong>{used}</strong></span><button ref={remove} type="button" class="quiet" onClick={() => void buy.usePromo('').then(() => { said.value = 'The promo code was removed.'; })}>Remove it</button></p>
+      ) : (
+        <form class="row" noValidate onSubmit={(e) => {
+          e.preventDefault();
+          if (!code.value.trim()) return input.current?.focus();
+          void buy.usePromo(code.value).then((counts) => {
+            said.value = counts ? `${buy.price.value!.promo}: ${moneyText(buy.price.value!.discount)} off.` : '';
+            if (counts) code.value = '';
+            else input.current?.focus();
+          });
+        }}>
+          <div class="field grow">
+            <label for="promo">Promo code</label>
+            <input id="promo" ref={input} maxLength={64} autocomplete="off" autocapitalize="characters" spellcheck={false} value={code.value} aria-invalid={!!bad} aria-describedby={bad ? 'promo-bad' : undefined} onInput={(e) => { code.value = e.currentTarget.value; buy.promoError.value = ''; }} />
+          </div>
+          <button>Use it</button>
+        </form>
+      )}
+      <div role="alert">{bad && <small id="promo-bad">{bad}</small>}</div>
+      <div role="status" class="small soft">{said.value}</div>
+    </div>
   );
 }
 
@@ -76,8 +114,39 @@ const methods: [string, string, string][] = [
   ['tok_timeout', 'Lost answer', 'The bank says yes, but its answer never arrives'],
   ['tok_slow', 'Slow bank', 'Takes a while'],
   ['tok_error', 'Broken gateway', 'The payment service fails'],
+  ['tok_timeout_before', 'Lost question', 'The bank never hears of the payment'],
+  ['tok_server_error', 'Broken answer', 'The bank says yes, and the payment service says that it failed'],
   ['tok_capture_fails_once', 'Collected at the second try', 'Works for you, is retried behind the scenes'],
+  ['tok_capture_fails', 'Collected after a while', 'Works for you, is retried for some minutes behind the scenes'],
+  ['tok_void_fails_once', 'Hard to give up', 'Works; if the payment has to be given up, that fails once'],
+  ['tok_refund_fails_once', 'Hard to give back', 'Works; a later refund fails once'],
 ];
+
+/** Stripe's own form. It is there while `form` holds it. */
+function StripeForm({ form }: { form: Signal<Form | null> }): VNode {
+  const at = useRef<HTMLDivElement>(null), wrong = useSignal(''), tries = useSignal(0);
+  const o = buy.order.value!;
+  useEffect(() => {
+    let gone = false;
+    wrong.value = '';
+    open(at.current!, o.payment!.publishable_key!, o.total).then((f) => {
+      if (gone) f.close();
+      else form.value = f;
+    }, (e: unknown) => { wrong.value = problemText(e); });
+    return () => {
+      gone = true;
+      form.value?.close();
+      form.value = null;
+    };
+  }, [tries.value]);
+  return (
+    <div class="stack">
+      {!form.value && !wrong.value && <p class="soft">Loading the payment form …</p>}
+      {wrong.value && <Notice tone="warn" alert><p>{wrong.value} Nothing was charged, and your seats are still yours.</p><p><button onClick={() => { tries.value++; }}>Try again</button></p></Notice>}
+      <div ref={at} class="stripe" />
+    </div>
+  );
+}
 
 function Methods(): VNode {
   return (
@@ -95,7 +164,7 @@ function Methods(): VNode {
 }
 
 function Payment(): VNode {
-  const o = buy.order.value!, left = useSeconds(o.pay_by), action = o.payment?.next_action;
+  const o = buy.order.value!, left = useSeconds(o.pay_by), action = o.payment?.next_action, form = useSignal<Form | null>(null);
   useEffect(() => {
     if (left === 0 && o.status !== 'payment_unknown') {
       const t = setTimeout(() => void buy.look(), 1500);
@@ -117,18 +186,26 @@ function Payment(): VNode {
       </section>
     );
   }
+  const stripe = o.payment?.gateway === 'stripe', free = stripe && o.total.amount === 0;
   return (
     <section class="card panel stack">
       <Heading>Payment</Heading>
-      {o.status === 'declined' && <Notice tone="warn" alert>Your bank declined the payment. Nothing was charged, and your seats are still yours: choose another way to pay.</Notice>}
+      {o.status === 'declined' && <Notice tone="warn" alert>Your bank declined the payment. Nothing was charged, and your seats are still yours: choose another way to pay.{o.payment?.reason && ` The reason: ${sentence(o.payment.reason)}`}</Notice>}
       {action?.url && (
         <Notice>
           <p>Your bank wants you to confirm this payment.</p>
           <p class="row"><a class="button primary" href={action.url}>Confirm at your bank</a><button onClick={() => void buy.look()}>I have confirmed it</button></p>
         </Notice>
       )}
-      <Methods />
-      <button class="primary" disabled={buy.busy.value} onClick={() => void buy.pay()}>{buy.busy.value ? 'Paying …' : `Pay ${moneyText(o.total)}`}</button>
+      {action?.type === 'in_page' && (
+        <Notice>
+          <p>Your bank wants you to confirm this payment.</p>
+          <p class="row"><button class="primary" disabled={buy.busy.value} onClick={() => void buy.confirmInPage()}>Confirm the payment</button></p>
+        </Notice>
+      )}
+      {stripe && !free && <StripeForm form={form} />}
+      {!stripe && <Methods />}
+      <button class="primary" disabled={buy.busy.value || (stripe && !free && !form.value)} onClick={() => void buy.pay(free ? async () => 'free' : stripe ? form.value!.method : undefined)}>{buy.busy.value ? 'Paying …' : `Pay ${moneyText(o.total)}`}</button>
       <button class="quiet" disabled={buy.busy.value} onClick={() => void buy.cancel()}>Cancel the order</button>
     </section>
   );
@@ -182,14 +259,15 @@ function Timer(): VNode | null {
 
 function Summary(): VNode | null {
   const h = buy.hold.value, o = buy.order.value, e = buy.event.value;
-  const items = o?.items ?? h?.tickets, total = o?.total ?? h?.total;
+  const items = o?.items ?? h?.tickets, total = o?.total ?? buy.price.value?.total ?? h?.total;
+  const price = o ? o.price : null;
   if (!items || !total) return null;
   return (
     <aside class="side card panel stack" aria-label="Your tickets">
       <div><h2>{e?.name ?? 'Your tickets'}</h2>{e && <p class="soft small">{eventDate(e)}<br />{e.venue.name}, {e.venue.city}</p>}</div>
       <Timer />
-      <ul class="plain items">{items.map((t) => <li key={seatText(t) + ('ticket' in t ? t.ticket : t.id)}><span>{seatText(t)}</span><span class="num">{moneyText(t.price)}</span></li>)}</ul>
-      <p class="row between"><span>{plural(items.length, 'ticket')}</span><strong class="big">{moneyText(total)}</strong></p>
+      <ul class="plain items">{items.map((t) => <li key={seatText(t) + ('ticket' in t ? t.ticket : t.id)}><span>{seatText(t)}{notesText(t) && <span class="soft small note">{notesText(t)}</span>}</span><span class="num">{moneyText(t.price)}</span></li>)}</ul>
+      {price ? <Breakdown price={price} /> : <p class="row between"><span>{plural(items.length, 'ticket')}</span><strong class="big">{moneyText(total)}</strong></p>}
       {buy.step.value !== 'order' && h && (
         <p class="row between"><a href={backToSeats}>Change seats</a><button class="quiet" disabled={buy.busy.value} onClick={() => void buy.drop()}>Give seats back</button></p>
       )}

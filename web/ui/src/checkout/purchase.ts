@@ -1,8 +1,9 @@
 import { computed, signal } from '@preact/signals';
-import { type Event, type Hold, type Me, type Order, Problem, cancelOrder, createOrder, dropHold, extendHold, getEvent, getHolds, getMe, getOrder, payOrder } from '../api';
+import { type Event, type Hold, type Me, type Order, type Price, Problem, cancelOrder, createOrder, dropHold, extendHold, getEvent, getHolds, getMe, getOrder, payOrder, priceHold } from '../api';
 import { observe } from '../clock';
-import { newKey, problemText } from '../page';
+import { newKey, problemText, sentence } from '../page';
 import { pathId, store } from '../shell';
+import { confirm } from './stripe';
 
 /**
  * One purchase, from the hold to the paid order. What must survive a reload
@@ -12,7 +13,7 @@ import { pathId, store } from '../shell';
 export const id = pathId();
 
 interface Memory {
-  hold?: string; orderKey?: string; name?: string; email?: string;
+  hold?: string; promo?: string; orderKey?: string; name?: string; email?: string;
   order?: string; token?: string; link?: string; payKey?: string; method?: string;
 }
 const place = `onsale:checkout:${id}`;
@@ -26,6 +27,10 @@ export const event = signal<Event | null>(null);
 export const me = signal<Me | null>(null);
 export const hold = signal<Hold | null>(null);
 export const order = signal<Order | null>(null);
+/** What the held seats cost, with the promo code in use. */
+export const price = signal<Price | null>(null);
+/** Why the last promo code does not count. */
+export const promoError = signal('');
 export const buyer = signal({ name: memory.name ?? '', email: memory.email ?? '' });
 export const step = signal<'loading' | 'nothing' | 'details' | 'review' | 'order'>('loading');
 export const busy = signal(false);
@@ -76,6 +81,25 @@ async function findHold(): Promise<void> {
   }
   step.value = hold.value ? 'details' : 'nothing';
   if (hold.value && hold.value.hold !== memory.hold) keep({ hold: hold.value.hold, orderKey: newKey(), order: undefined, token: undefined, link: undefined, payKey: undefined });
+  price.value = hold.value?.price ?? null;
+  if (hold.value && memory.promo) await reprice(memory.promo).catch(failed);
+}
+
+/** Asks what the hold costs with a code; the price without one stays when the code does not count. */
+async function reprice(code: string): Promise<boolean> {
+  promoError.value = '';
+  let promo: string | undefined;
+  try {
+    price.value = await priceHold(id, hold.value!.hold, code);
+    promo = price.value.promo ?? undefined;
+  } catch (e) {
+    if (!(e instanceof Problem && (e.code === 'promo-invalid' || e.status === 429))) throw e;
+    price.value = hold.value!.price ?? null;
+    promoError.value = sentence(e.detail || e.title);
+  }
+  // Another price is another order.
+  if (promo !== memory.promo) keep({ promo, orderKey: newKey() });
+  return !promoError.value;
 }
 
 function settle(o: Order): void {
@@ -110,6 +134,13 @@ export const extend = (): Promise<void> => doing(async () => {
   notice.value = { tone: 'good', text: 'You have more time.' };
 });
 
+/** Uses a promo code, or with '' none. Tells whether it counts. */
+export async function usePromo(code: string): Promise<boolean> {
+  let counts = false;
+  await doing(async () => { counts = await reprice(code); });
+  return counts;
+}
+
 export const drop = (): Promise<void> => doing(async () => {
   await dropHold(id, hold.value!.hold);
   store.set(place, null, true);
@@ -125,7 +156,7 @@ export async function holdEnded(): Promise<void> {
 export const placeOrder = (): Promise<void> => doing(async () => {
   if (!memory.orderKey) keep({ orderKey: newKey() });
   try {
-    const o = await createOrder({ hold: hold.value!.hold, buyer: { name: buyer.value.name.trim(), email: buyer.value.email.trim() } }, memory.orderKey!);
+    const o = await createOrder({ hold: hold.value!.hold, buyer: { name: buyer.value.name.trim(), email: buyer.value.email.trim() }, ...(memory.promo && { promo: memory.promo }) }, memory.orderKey!);
     keep({ order: o.order, token: o.order_token, link: o.link, payKey: newKey() });
     // The bank's page leads back to the order, which then finds its token here.
     if (o.order_token) store.set(`onsale:order:${o.order}`, o.order_token, true);
@@ -133,17 +164,27 @@ export const placeOrder = (): Promise<void> => doing(async () => {
   } catch (e) {
     // A changed name or address is a new request and needs a new key.
     if (e instanceof Problem && e.status === 422) keep({ orderKey: newKey() });
+    // It was used up, or its time was over, since it was looked at: nobody pays a price they have not seen.
+    if (e instanceof Problem && e.code === 'promo-invalid') {
+      keep({ promo: undefined, orderKey: newKey() });
+      price.value = hold.value!.price ?? null;
+      promoError.value = sentence(e.detail || e.title);
+      return;
+    }
     throw e;
   }
 });
 
-export const pay = (): Promise<void> => doing(async () => {
+/** `ask` gets the means of payment out of the gateway's own form; without it, it is the chosen one. */
+export const pay = (ask?: (o: Order) => Promise<string>): Promise<void> => doing(async () => {
+  const by = ask ? await ask(order.value!) : method.value;
   // The same try keeps its key over reloads and lost answers; another method is another try.
-  if (!memory.payKey || memory.method !== method.value) keep({ payKey: newKey(), method: method.value });
+  if (!memory.payKey || memory.method !== by) keep({ payKey: newKey(), method: by });
   try {
-    const o = await payOrder(memory.order!, method.value, memory.payKey!, memory.token);
+    const o = await payOrder(memory.order!, by, memory.payKey!, memory.token);
     if (o.status === 'declined') keep({ payKey: newKey() });
     settle(o);
+    if (o.payment?.next_action?.type === 'in_page') await answerInPage();
   } catch (e) {
     if (e instanceof Problem && e.code === 'gateway-unavailable') {
       keep({ payKey: newKey() });
@@ -160,6 +201,22 @@ export const pay = (): Promise<void> => doing(async () => {
     throw e;
   }
 });
+
+/**
+ * The buyer answers their bank in the page. The server hears of it from the gateway
+ * and not from here, which takes a moment; so the order is looked at until it has.
+ */
+async function answerInPage(): Promise<void> {
+  const p = order.value!.payment!;
+  const refused = await confirm(p.publishable_key!, p.client_secret!);
+  if (refused) notice.value = { tone: 'warn', text: refused };
+  for (let wait = 500; order.value!.payment?.client_secret === p.client_secret && order.value!.payment?.next_action && wait < 8000; wait *= 1.5) {
+    await new Promise((ok) => setTimeout(ok, wait));
+    await look();
+  }
+}
+
+export const confirmInPage = (): Promise<void> => doing(answerInPage);
 
 export const cancel = (): Promise<void> => doing(async () => {
   const o = await cancelOrder(memory.order!, memory.token);

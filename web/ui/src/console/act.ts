@@ -48,11 +48,14 @@ export function selectionOf(f: { section: string; row: string; tier: string; qua
   return { ...(section && { section }), ...(row && { row }), ...(tier && { tier }), ...(!section && !tier && { all: true }), ...(quantity && { quantity }) };
 }
 
-/** Hands text over as a file. */
-export function download(text: string, name: string, type: string): void {
+/** Hands over a file. */
+export function handOver(file: Blob, name: string): void {
   const a = document.createElement('a');
-  a.href = URL.createObjectURL(new Blob([text], { type }));
+  a.href = URL.createObjectURL(file);
   a.download = name;
   a.click();
   URL.revokeObjectURL(a.href);
 }
+
+/** Hands text over as a file. */
+export const download = (text: string, name: string, type: string): void => handOver(new Blob([text], { type }), name);

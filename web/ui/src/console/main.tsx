@@ -1,20 +1,19 @@
 import './console.css';
 import { signal, useSignal } from '@preact/signals';
 import type { ComponentChildren, ComponentType, VNode } from 'preact';
-import { useEffect, useRef } from 'preact/hooks';
-import { type AdminRoom, type AuditEntry, type Order, adminAudit, adminOrders, refundOrder } from '../api';
-import { moneyText } from '../money';
-import { Chip, Notice, dateText, mount, newKey, number, problemText } from '../page';
-import { act, notice } from './act';
+import { useEffect } from 'preact/hooks';
+import { type AdminRoom, type AuditEntry, adminAudit } from '../api';
+import { Chip, Notice, mount, number, problemText } from '../page';
+import { notice } from './act';
 import type ChartType from './chart';
 import { Channels } from './channels';
 import { Actions, ThrottleForm, Words } from './door';
 import * as live from './live';
+import { type View, opened, view } from './parts';
 import { AuditTable, Invites, LookUp, RoomAudit } from './people';
 import { AutopilotCard, DrawCard, Settings } from './setup';
 
 const chosen = signal('');
-const view = signal<'room' | 'orders' | 'audit'>('room');
 const Chart = signal<{ C: typeof ChartType } | null>(null);
 
 function Login(): VNode {
@@ -96,68 +95,6 @@ function Room({ r }: { r: AdminRoom }): VNode {
   );
 }
 
-function Orders(): VNode {
-  const q = useSignal(''), list = useSignal<Order[] | null>(null), cursor = useSignal<string | null>(null), refunding = useSignal<Order | null>(null);
-  const reason = useSignal(''), key = useRef(''), dialog = useRef<HTMLDialogElement>(null);
-  const load = async (more = false): Promise<void> => {
-    try {
-      const r = await adminOrders(live.token.value, { q: q.value.trim(), limit: 25, cursor: (more && cursor.value) || undefined });
-      list.value = more ? [...(list.value ?? []), ...r.orders] : r.orders;
-      cursor.value = r.next_cursor;
-    } catch (e) {
-      notice.value = { tone: 'bad', text: problemText(e) };
-    }
-  };
-  useEffect(() => void load(), []);
-  useEffect(() => {
-    if (refunding.value) dialog.current?.showModal();
-    else dialog.current?.close();
-  }, [refunding.value]);
-  return (
-    <div class="stack">
-      <h1>Orders</h1>
-      <form class="row" role="search" onSubmit={(e) => { e.preventDefault(); void load(); }}>
-        <label class="field">Order, name or e-mail<input type="search" value={q.value} onInput={(e) => { q.value = e.currentTarget.value; }} /></label>
-        <button>Search</button>
-      </form>
-      <div class="card panel scroll" tabIndex={0} role="region" aria-label="Orders found">
-        <table>
-          <thead><tr><th scope="col">Order</th><th scope="col">Buyer</th><th scope="col">Tickets</th><th scope="col">Total</th><th scope="col">State</th><td /></tr></thead>
-          <tbody>
-            {(list.value ?? []).map((o) => (
-              <tr key={o.order}>
-                <td><code>{o.order}</code>{o.created_at && <><br /><span class="soft small">{dateText(o.created_at, { dateStyle: 'medium', timeStyle: 'medium' })}</span></>}</td>
-                <td>{o.buyer?.name}<br /><span class="soft small">{o.buyer?.email}</span></td>
-                <td>{o.items?.map((i) => <div key={i.ticket} class="small">{i.section}{i.row && `, ${i.row}`}{i.seat && `-${i.seat}`}</div>)}</td>
-                <td>{moneyText(o.total)}</td>
-                <td>{o.status.replace(/_/g, ' ')}</td>
-                <td class="end">{['paid', 'fulfilled', 'partially_refunded'].includes(o.status) && <button onClick={() => { key.current = newKey(); reason.value = ''; refunding.value = o; }}>Refund …</button>}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-        {list.value?.length === 0 && <p class="soft">No order fits.</p>}
-      </div>
-      {cursor.value && <p><button onClick={() => void load(true)}>Show more</button></p>}
-      <dialog ref={dialog} aria-labelledby="refund" onClose={() => { refunding.value = null; }}>
-        {refunding.value && (
-          <form class="stack" method="dialog" onSubmit={(e) => {
-            e.preventDefault();
-            const o = refunding.value!;
-            refunding.value = null;
-            void act(`Refund of ${moneyText(o.total)} started.`, () => refundOrder(live.token.value, o.order, reason.value.trim(), key.current)).then(() => load());
-          }}>
-            <h2 id="refund">Refund {moneyText(refunding.value.total)}?</h2>
-            <p>{refunding.value.buyer?.name} gets the money back, and the tickets no longer open the door.</p>
-            <label class="field">Reason, for the audit log<input required maxLength={200} value={reason.value} onInput={(e) => { reason.value = e.currentTarget.value; }} /></label>
-            <div class="row"><button class="danger">Refund</button><button type="button" onClick={() => { refunding.value = null; }}>Cancel</button></div>
-          </form>
-        )}
-      </dialog>
-    </div>
-  );
-}
-
 function Audit(): VNode {
   const list = useSignal<AuditEntry[] | null>(null);
   useEffect(() => {
@@ -172,6 +109,24 @@ function Audit(): VNode {
       </div>
     </div>
   );
+}
+
+/** The sections that are loaded when they are opened first. */
+const later: Partial<Record<View, () => Promise<{ default: ComponentType }>>> = {
+  orders: () => import('./orders'), money: () => import('./money'), event: () => import('./sale'), messages: () => import('./messages'), door: () => import('./gate'),
+};
+const sections: Record<View, string> = { room: 'Rooms', orders: 'Orders', money: 'Money', event: 'Event', messages: 'Webhooks and e-mails', door: 'Door', audit: 'Audit log' };
+const loaded = signal<Partial<Record<View, { C: ComponentType }>>>({});
+
+function Later({ v }: { v: View }): VNode {
+  const failed = useSignal(false), C = loaded.value[v]?.C;
+  const load = (): void => {
+    failed.value = false;
+    later[v]!().then((m) => { loaded.value = { ...loaded.value, [v]: { C: m.default } }; }, () => { failed.value = true; });
+  };
+  useEffect(() => { if (!C) load(); }, [v]);
+  if (C) return <C />;
+  return <div class="stack"><h1>{sections[v]}</h1>{failed.value ? <Notice tone="bad" alert><span class="row between">This part of the console could not be loaded.<button onClick={load}>Try again</button></span></Notice> : <p class="soft" role="status">Loading …</p>}</div>;
 }
 
 const linkText = { live: ['good', 'Live'], connecting: ['', 'Connecting'], reconnecting: ['warn', 'Reconnecting'], polling: ['warn', 'Polling'], stopped: ['bad', 'Stopped'] } as const;
@@ -191,15 +146,19 @@ function Page(): VNode {
     <>
       <div class="row between">
         <nav class="tabs" aria-label="Console sections">
-          {(['room', 'orders', 'audit'] as const).map((v) => (
-            <button key={v} aria-current={view.value === v ? 'page' : undefined} onClick={() => { view.value = v; notice.value = null; }}>{{ room: 'Rooms', orders: 'Orders', audit: 'Audit log' }[v]}</button>
+          {(Object.keys(sections) as View[]).map((v) => (
+            <button key={v} aria-current={view.value === v ? 'page' : undefined} onClick={() => {
+              view.value = v;
+              opened.value = '';
+              notice.value = null;
+            }}>{sections[v]}</button>
           ))}
         </nav>
         <span class="row"><Chip tone={tone}>{text}</Chip><button class="quiet" onClick={live.signOut}>Sign out</button></span>
       </div>
       {!live.reachable.value && <Notice tone="bad" alert>The queue or the ticket store does not answer. The numbers below may be old.</Notice>}
       <div role="status">{n && <Notice tone={n.tone}><span class="row between">{n.text}{n.undo && <button onClick={() => { const undo = n.undo!; notice.value = null; undo(); }}>Undo</button>}</span></Notice>}</div>
-      {view.value === 'orders' ? <Orders /> : view.value === 'audit' ? <Audit /> : <div class="desk"><Rooms />{r ? <Room key={r.event} r={r} /> : <h1>Rooms</h1>}</div>}
+      {later[view.value] ? <Later key={view.value} v={view.value} /> : view.value === 'audit' ? <Audit /> : <div class="desk"><Rooms />{r ? <Room key={r.event} r={r} /> : <h1>Rooms</h1>}</div>}
     </>
   );
 }

@@ -1,5 +1,6 @@
 import type { AreaRequest, Channel, HoldRequest, Problem } from '../api';
 import { type Plan, seatName } from '../map/plan';
+import { access } from '../map/marks';
 import { available, blocked, held } from '../map/status';
 
 /** What the pages know about choosing tickets, without any page. */
@@ -71,16 +72,16 @@ export function readRefusal(e: Problem): { taken: number[]; instead: number[][];
 const most = 3, nearby = 2000;
 
 /**
- * As many free seats as were lost, next to each other in one row and of the same price, nearest first: what the server
+ * As many free seats as were lost, next to each other in one row of the same price and as accessible, nearest first: what the server
  * suggests when it refuses, for seats that the live map saw go before anybody asked.
  */
 export function nearest(p: Plan, free: (i: number) => boolean, lost: readonly number[]): number[][] {
-  const n = lost.length, sorted = [...lost].sort((a, b) => a - b), from = sorted[0]!, tier = p.tier[sorted[n >> 1]!];
+  const n = lost.length, sorted = [...lost].sort((a, b) => a - b), from = sorted[0]!, tier = p.tier[sorted[n >> 1]!], kept = p.marks[sorted[n >> 1]!]! & access;
   const besides = (i: number): boolean => p.row[i] === p.row[i - 1] && Math.hypot(p.x[i]! - p.x[i - 1]!, p.y[i]! - p.y[i - 1]!) <= p.spacing * 1.75;
   const found: number[][] = [];
   let run = 0;
   for (let i = Math.max(0, from - nearby); i < Math.min(p.total, from + nearby + n); i++) {
-    run = free(i) && p.tier[i] === tier && !Number.isNaN(p.x[i]!) ? (run && besides(i) ? run + 1 : 1) : 0;
+    run = free(i) && p.tier[i] === tier && (p.marks[i]! & access) === kept && !Number.isNaN(p.x[i]!) ? (run && besides(i) ? run + 1 : 1) : 0;
     if (run < n) continue;
     found.push(Array.from({ length: n }, (_, k) => i - n + 1 + k));
     run = 0; // no two suggestions share a seat

@@ -2,17 +2,33 @@ import './event.css';
 import { effect, signal, useSignal } from '@preact/signals';
 import type { VNode } from 'preact';
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
-import type { HeldTicket, Money } from '../api';
+import { type HeldTicket, type Money, calendarOf } from '../api';
+import { kinds, marksText, notesText } from '../map/marks';
 import { seatName } from '../map/plan';
 import { SeatMap } from '../map/seatmap';
+import { Signs } from '../map/sign';
 import { blocked } from '../map/status';
 import { moneyText } from '../money';
-import { Art, Chip, Countdown, Notice, eventDate, mount, number, plural, useSeconds } from '../page';
+import { Breakdown, termsText } from '../price';
+import { Picture } from '../picture';
+import { Chip, Countdown, Notice, eventDate, mount, number, plural, useSeconds } from '../page';
 import { type AreaChoice, openIn, placesText, words } from './choice';
+import { dateState } from './dates';
 import * as shop from './shop';
 
 const muted = signal<ReadonlySet<number>>(new Set());
+/** Marks that seats must have to be shown as free. */
+const only = signal(0);
 const inList = signal(false);
+
+/** What is special about a seat, in words. */
+const marks = (i: number): string => marksText(shop.plan.value!.marks[i]!);
+/** That, and through which door to come. */
+const notes = (i: number): string => [marks(i), entrance(shop.plan.value!.section[i]!)].filter(Boolean).join(' · ');
+const entrance = (section: number): string => {
+  const name = shop.plan.value!.sections[section]?.entrance;
+  return name ? `entrance: ${name}` : '';
+};
 
 const tierOf = (i: number) => shop.plan.value!.tiers[shop.plan.value!.tier[i]!]!;
 
@@ -21,11 +37,36 @@ function Hero(): VNode | null {
   if (!e) return null;
   return (
     <header class="hero">
-      <Art id={e.id} />
+      <Picture e={e} origins={shop.origins} sizes="(max-width: 76rem) 100vw, 72rem" />
       <h1>{e.name}</h1>
       {!!e.artists?.length && <p>{e.artists.map((a) => a.name).join(', ')}</p>}
-      <p class="soft">{eventDate(e)} · {e.venue.name}, {e.venue.city}{e.doors_at ? ` · doors ${eventDate(e, { timeStyle: 'short' }, e.doors_at)}` : ''}</p>
+      <p class="soft">{eventDate(e)} · {e.venue.name}, {e.venue.city}{e.doors_at ? ` · doors ${eventDate(e, { timeStyle: 'short' }, e.doors_at)}` : ''} · <a href={calendarOf(e.id)}>Add to the calendar</a></p>
     </header>
+  );
+}
+
+/** The other dates of the series, by the clocks of their place. */
+function Dates(): VNode | null {
+  const o = shop.others;
+  if (!o?.dates.length) return null;
+  return (
+    <nav class="dates" aria-label="Other dates">
+      <h2>Other dates</h2>
+      <ul class="plain">
+        {o.dates.map((d) => {
+          const state = dateState(d);
+          return (
+            <li key={d.event}>
+              <a class="card" href={`/events/${d.event}`}>
+                <time dateTime={d.starts_at}>{eventDate(d, { dateStyle: 'medium', timeStyle: 'short' })}</time>
+                {state && <span class={`small ${state.tone}`}>{state.text}</span>}
+              </a>
+            </li>
+          );
+        })}
+        {!!o.more && <li class="soft small">and {number(o.more)} more</li>}
+      </ul>
+    </nav>
   );
 }
 
@@ -43,6 +84,7 @@ function Legend(): VNode | null {
     if (!next.delete(t)) next.add(t);
     muted.value = next;
   };
+  const there = p.marks.reduce((all, m) => all | m, 0);
   return (
     <div class="stack">
       <div class="legend" role="group" aria-label="Price categories shown">
@@ -52,6 +94,13 @@ function Legend(): VNode | null {
           </button>
         ))}
       </div>
+      {!!there && (
+        <div class="legend" role="group" aria-label="Show only seats that are">
+          {kinds.filter((k) => there & k.bit).map((k) => (
+            <button key={k.name} class="only" aria-pressed={!!(only.value & k.bit)} onClick={() => { only.value ^= k.bit; }}><Signs bits={k.bit} />{k.text}</button>
+          ))}
+        </div>
+      )}
       <div class="shapes">
         <span><svg viewBox="0 0 16 16" aria-hidden="true"><circle cx="8" cy="8" r="6.5" fill="var(--accent)" /></svg>free</span>
         <span><svg viewBox="0 0 16 16" aria-hidden="true"><circle cx="8" cy="8" r="7" fill="var(--ink)" /><path d="M5 8.3l2.2 2.4L11 6" stroke="var(--card)" stroke-width="1.8" fill="none" /></svg>yours</span>
@@ -90,7 +139,7 @@ function MapView(): VNode {
       effect(() => m.setOwn(shop.chosen.value, shop.mine.value, shop.bySection.value)),
       effect(() => m.setKept(shop.kept.value)),
       effect(() => m.hint(shop.hints.value)),
-      effect(() => m.mute(muted.value)),
+      effect(() => m.mute(muted.value, only.value)),
       effect(() => {
         const seats = shop.spotlight.value;
         if (seats.length) {
@@ -129,7 +178,7 @@ function Tip({ i, x, y }: { i: number; x: number; y: number }): VNode {
     const top = y - e.offsetHeight - 18 > 4 ? y - e.offsetHeight - 18 : y + 22;
     e.style.transform = `translate(${Math.round(left)}px, ${Math.round(top)}px)`;
   };
-  return <div class="tip" ref={place}>{seatName(shop.plan.value!, i)}<br />{tierOf(i).name} · {moneyText(tierOf(i).price)} · {state}</div>;
+  return <div class="tip" ref={place}>{seatName(shop.plan.value!, i)}<br />{tierOf(i).name} · {moneyText(tierOf(i).price)} · {state}{notes(i) && <><br />{notes(i)}</>}</div>;
 }
 
 function Stepper({ value, max, set, label }: { value: number; max: number; set: (n: number) => void; label: string }): VNode {
@@ -142,7 +191,7 @@ function Stepper({ value, max, set, label }: { value: number; max: number; set: 
   );
 }
 
-const kind = (i: number): string => (special.includes(tierOf(i).type ?? '') ? `${tierOf(i).type}, ` : '');
+const kind = (i: number): string => (marks(i) ? `${marks(i)}, ` : '');
 
 /** The same seats as on the map: section, then row, then seat. */
 function ListView(): VNode {
@@ -160,6 +209,7 @@ function ListView(): VNode {
           {p.sections.map((x, i) => <option key={x.id} value={i}>{x.name} ({number(shop.freeIn(x.first, x.count))} free)</option>)}
         </select>
       </label>
+      {s.entrance && <p class="small soft">Entrance: {s.entrance}</p>}
       {s.kind === 'ga' ? (
         from.map((c) => (
           <div class="row between" key={c}>
@@ -182,7 +232,7 @@ function ListView(): VNode {
                     return (
                       <button key={i} class={`${channel ? 'kept' : ''} ${shop.hints.value.has(i) ? 'hint' : ''}`} aria-pressed={own || held} disabled={!canChoose || (!free && !own && !held)} onClick={() => shop.toggle(i)}
                         ref={(e) => { if (e) e.style.borderColor = free || own ? tierOf(i).color : ''; }}
-                        aria-label={`Row ${r.name}, seat ${seat}, ${kind(i)}${moneyText(tierOf(i).price)}${why}`}>{seat}</button>
+                        aria-label={`Row ${r.name}, seat ${seat}, ${kind(i)}${moneyText(tierOf(i).price)}${why}`}>{seat}<Signs bits={p.marks[i]!} /></button>
                     );
                   })}
                 </div>
@@ -209,6 +259,12 @@ function Prices(): VNode | null {
   );
 }
 
+/** Fees, tax and cancellation in words. */
+function Terms(): VNode | null {
+  const text = shop.event.value && termsText(shop.event.value);
+  return text ? <p class="small soft">{text}</p> : null;
+}
+
 /** For visitors who may only look. */
 function Door(): VNode {
   const m = shop.me.value, e = shop.event.value, queue = `/queue/${shop.id}`;
@@ -226,6 +282,7 @@ function Door(): VNode {
         </a>
       )}
       <Prices />
+      <Terms />
       {e?.description && <p>{e.description}</p>}
       <p class="small soft">At most {e?.max_per_buyer} tickets per person. You choose your seats when your turn has come.</p>
     </div>
@@ -259,7 +316,7 @@ function Held(): VNode {
       <p class="lease"><span class="soft">Held for</span><strong class="big"><Countdown until={h.expires_at} label="Time left to check out" /></strong></p>
       <ul class="plain picked">{h.tickets.map((t) => (
         <li key={t.id}>
-          <span>{ticketName(t)}{special.includes(t.type) && <span class="soft small"> {t.type}</span>}</span>
+          <span>{ticketName(t)}<Notes text={notesText(t)} /></span>
           <span class="row"><span class="num">{moneyText(t.price)}</span>{h.tickets.length > 1 && !h.pinned && (
             <button class="drop" aria-label={`Drop ${ticketName(t)}`} aria-disabled={off} onClick={() => {
               if (off) return;
@@ -269,7 +326,7 @@ function Held(): VNode {
           )}</span>
         </li>
       ))}</ul>
-      <p class="row between"><span>Total</span><strong class="big">{moneyText(h.total)}</strong></p>
+      {h.price ? <Breakdown price={h.price} /> : <p class="row between"><span>Total</span><strong class="big">{moneyText(h.total)}</strong></p>}
       <a class="button primary wide" href={`/checkout/${shop.id}`}>Check out</a>
       <div class="row between">
         {h.pinned ? <span class="small soft">Being paid for.</span> : <span class="small soft hint-text">More seats? Pick them on the map or in the list.</span>}
@@ -278,6 +335,9 @@ function Held(): VNode {
     </div>
   );
 }
+
+/** What is to be known before one pays, below the name of the seat. */
+const Notes = ({ text }: { text: string }): VNode | null => (text ? <span class="notes small">{text}</span> : null);
 
 /** Kinds of tickets that a search for ordinary seats does not look at. */
 const special = ['accessible', 'companion'];
@@ -322,10 +382,12 @@ const areaName = (a: AreaChoice): string => `${plural(a.n, 'ticket')}, ${shop.pl
 
 function Choose(): VNode {
   const p = shop.plan.value, list = [...shop.chosen.value], n = shop.count.value, head = useRef<HTMLHeadingElement>(null);
-  const most = shop.limit();
-  const line = (key: string, name: string, price: Money, remove: () => void): VNode => (
+  const most = shop.limit(), e = shop.event.value;
+  /** Whether more than the prices will have to be paid. */
+  const extra = !!(e?.fees?.per_ticket.amount || e?.fees?.per_order.amount || (e?.tax && !e.tax.included));
+  const line = (key: string, name: string, price: Money, remove: () => void, more = ''): VNode => (
     <li key={key}>
-      <span>{name}</span>
+      <span>{name}<Notes text={more} /></span>
       <span class="row"><span class="num">{moneyText(price)}</span><button aria-label={`Remove ${name}`} onClick={() => { head.current?.focus(); remove(); }}>×</button></span>
     </li>
   );
@@ -335,13 +397,14 @@ function Choose(): VNode {
       {n ? (
         <>
           <ul class="plain picked">
-            {list.map((i) => line(`${i}`, seatName(p!, i), tierOf(i).price, () => shop.toggle(i)))}
+            {list.map((i) => line(`${i}`, seatName(p!, i), tierOf(i).price, () => shop.toggle(i), notes(i)))}
             {shop.areas.value.map((a) => {
               const price = p!.tiers[p!.sections[a.section]!.tier ?? 0]!.price;
-              return line(`${a.section}:${a.channel}`, areaName(a), { ...price, amount: price.amount * a.n }, () => shop.setQuantity(a.section, a.channel, 0));
+              return line(`${a.section}:${a.channel}`, areaName(a), { ...price, amount: price.amount * a.n }, () => shop.setQuantity(a.section, a.channel, 0), entrance(a.section));
             })}
           </ul>
-          <p class="row between"><span>Total</span><strong class="big">{shop.total.value && moneyText(shop.total.value)}</strong></p>
+          <p class="row between"><span>{extra ? 'Tickets' : 'Total'}</span><strong class="big">{shop.total.value && moneyText(shop.total.value)}</strong></p>
+          <Terms />
           <button class="primary wide" disabled={shop.busy.value} onClick={() => void shop.takeChosen()}>
             {shop.busy.value ? 'One moment …' : `Hold ${plural(n, 'ticket')}`}
           </button>
@@ -356,7 +419,8 @@ function Choose(): VNode {
 function Best(): VNode {
   const p = shop.plan.value, most = shop.limit();
   const quantity = useSignal(Math.min(2, most)), tier = useSignal(''), section = useSignal(''), channel = useSignal(''), accessible = useSignal(false);
-  const tiers = (p?.tiers ?? []).filter((t) => (accessible.value ? t.type === 'accessible' : !special.includes(t.type ?? '')));
+  const forWho = shop.accessible.value;
+  const tiers = (p?.tiers ?? []).filter((t, i) => (accessible.value ? forWho.has(i) : !special.includes(t.type ?? '')));
   const pick = (name: string, s: typeof tier, any: string, options: [string, string][]): VNode => (
     <label class="field">{name}
       <select value={s.value} onChange={(e) => { s.value = e.currentTarget.value; }}>
@@ -381,7 +445,7 @@ function Best(): VNode {
       {pick('Price', tier, 'Any', tiers.map((t) => [t.id, `${t.name} ${moneyText(t.price)}`]))}
       {p && p.sections.length > 1 && <div class="whole">{pick('Where', section, 'Anywhere', p.sections.map((x) => [x.id, x.name]))}</div>}
       {!!shop.channels.value.length && <div class="whole">{pick('From', channel, 'General sale', shop.channels.value.map((c) => [c.id, c.name]))}</div>}
-      {p?.tiers.some((t) => t.type === 'accessible') && (
+      {!!forWho.size && (
         <label class="check"><input type="checkbox" checked={accessible.value} onChange={(e) => { accessible.value = e.currentTarget.checked; tier.value = ''; }} />Accessible seat with companions</label>
       )}
       <button disabled={shop.busy.value} class={shop.count.value ? '' : 'primary'}>Find the best seats</button>
@@ -395,6 +459,7 @@ function Page(): VNode {
   return (
     <>
       <Hero />
+      <Dates />
       <div class="shop">
         <section class="stack" aria-label="Seats">
           <div class="row between">

@@ -1,7 +1,7 @@
 import { computed, signal } from '@preact/signals';
 import {
-  type BestRequest, type Channel, type Delta, type Event, type Hold, type HoldRequest, type Me, type Money, Problem, type Snapshot,
-  changeHold, createHold, dropHold, enterChannel, getAvailability, getChannels, getEvent, getHolds, getMe, getPlan,
+  type BestRequest, type Channel, type Delta, type Event, type Hold, type HoldRequest, type Me, type Money, type OtherDates, Problem, type Snapshot,
+  changeHold, createHold, dropHold, enterChannel, getAvailability, getChannels, getEvent, getEventPlan, getHolds, getMe,
 } from '../api';
 import { observe } from '../clock';
 import { Feed, type FeedState } from '../feed';
@@ -9,15 +9,19 @@ import { type Plan, readPlan } from '../map/plan';
 import { LiveStatus, available, blocked, held } from '../map/status';
 import { sum } from '../money';
 import { newKey, number, plural, problemText, sentence } from '../page';
+import { accessible as forAccess } from '../map/marks';
 import { pageData, pathId, store } from '../shell';
 import { type AreaChoice, byTier, nearest, open, openIn, placesText, readRefusal, requestOf, spread, withArea } from './choice';
 
 /** The state of the event page and everything that changes it. */
 export const id = pathId();
-const data = pageData<{ event: Event; now: string }>();
+const data = pageData<{ event: Event; series: OtherDates | null; now: string; image_origins: string[] }>();
+/** Where pictures may come from. */
+export const origins = data.image_origins;
 observe(data.now);
 
 export const event = signal<Event | null>(data.event ?? null);
+export const others = data.series ?? null;
 export const me = signal<Me | null>(null);
 export const plan = signal<Plan | null>(null);
 /** One byte a ticket, changed in place; `version` says that it changed. */
@@ -85,6 +89,12 @@ export const hints = computed<ReadonlySet<number>>(() => {
   return new Set(looked.value ?? [...(instead.length ? instead : together).flat(), ...singles.value]);
 });
 
+/** Tiers with accessible seats. */
+export const accessible = computed<ReadonlySet<number>>(() => {
+  const p = plan.value, all = new Set<number>();
+  if (p) for (let i = 0; i < p.total; i++) if (p.marks[i]! & forAccess) all.add(p.tier[i]!);
+  return all;
+});
 export const isFree = (i: number): boolean => open(status, kept.value, i);
 /** The channel a ticket is kept for, if it is one of one's own. */
 export const channelOf = (i: number): Channel | undefined => channels.value[(kept.value[i] ?? 0) - 1];
@@ -187,7 +197,7 @@ export async function start(): Promise<void> {
   const said = (e: unknown): void => { notice.value = { tone: 'bad', text: problemText(e) }; };
   await Promise.all([
     event.value ? null : getEvent(id).then((e) => { event.value = e; }).catch(said),
-    getPlan(id).then((d) => { plan.value = readPlan(d); }).catch(said),
+    getEventPlan(event.value, id).then((d) => { plan.value = readPlan(d); }).catch(said),
     getAvailability(id).then(snapshot).catch(() => { /* the feed brings it */ }),
     refreshMe(),
   ]);

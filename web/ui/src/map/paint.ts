@@ -1,5 +1,6 @@
 import type { PlanArea } from '../api';
 import type { Plan } from './plan';
+import { accessible, aisle, companion, restricted } from './marks';
 import { available, blocked, held } from './status';
 import type { View } from './view';
 
@@ -24,6 +25,8 @@ export interface Marks {
   pointed: number;
   /** Tiers not to be shown as available, from the legend's filter; empty for none. */
   muted: ReadonlySet<number>;
+  /** Only seats with all these marks are shown as available; 0 for any. */
+  only: number;
 }
 
 /**
@@ -88,9 +91,12 @@ export class Picture {
 
 const free = (m: Marks, i: number): boolean => m.status[i] === available || (m.status[i] === blocked && !!m.kept[i]);
 
+/** Whether the legend's filters let a seat be seen as free. */
+const shown = (p: Plan, m: Marks, i: number): boolean => !m.muted.has(p.tier[i]!) && (p.marks[i]! & m.only) === m.only;
+
 function seatColour(p: Plan, i: number, m: Marks, c: Colours): string {
   if (m.chosen.has(i) || m.mine.has(i)) return c.ink;
-  if (!free(m, i) || m.muted.has(p.tier[i]!)) return m.status[i] === held ? c.soft : c.gone;
+  if (!free(m, i) || !shown(p, m, i)) return m.status[i] === held ? c.soft : c.gone;
   return p.tiers[p.tier[i]!]?.color ?? c.accent;
 }
 
@@ -130,7 +136,7 @@ function seats(g: CanvasRenderingContext2D, p: Plan, v: View, width: number, hei
   const pad = p.spacing;
   p.grid.within(-v.x / v.k - pad, -v.y / v.k - pad, (width - v.x) / v.k + pad, (height - v.y) / v.k + pad, (i) => {
     if (m.chosen.has(i) || m.mine.has(i)) own.push(i);
-    else if (free(m, i) && !m.muted.has(p.tier[i]!)) {
+    else if (free(m, i) && shown(p, m, i)) {
       const look = p.tiers[p.tier[i]!]?.color ?? c.accent;
       const list = looks.get(look);
       if (list) list.push(i);
@@ -193,6 +199,9 @@ function seats(g: CanvasRenderingContext2D, p: Plan, v: View, width: number, hei
     }
     g.fill();
   }
+  const seen = [...own];
+  for (const [, list] of looks) for (const i of list) seen.push(i);
+  signs(g, p, seen, X, Y, r, c);
   g.fillStyle = c.ink;
   g.beginPath();
   for (const i of own) disc(i, r * 1.12);
@@ -224,6 +233,57 @@ function seats(g: CanvasRenderingContext2D, p: Plan, v: View, width: number, hei
     const step = b > a ? 1 : 0, dx = step ? p.x[a]! - p.x[a + 1]! : -p.spacing, dy = step ? p.y[a]! - p.y[a + 1]! : 0;
     const n = Math.hypot(dx, dy) || 1, px = X(a) + (dx / n) * size, py = Y(a) + (dy / n) * size;
     if (px > -20 && px < width + 20 && py > -20 && py < height + 20) g.fillText(row.name, px, py);
+  }
+}
+
+/**
+ * What is special about seats, by shape: a square around accessible ones, a plus beside those for companions, a triangle
+ * on top of a restricted view, a bar below the aisle's. Each has a border of the ground, so that it is seen on any colour.
+ */
+function signs(g: CanvasRenderingContext2D, p: Plan, list: number[], X: (i: number) => number, Y: (i: number) => number, r: number, c: Colours): void {
+  const trace = (mark: number, one: (x: number, y: number) => void): boolean => {
+    g.beginPath();
+    let some = false;
+    for (const i of list) {
+      if (!(p.marks[i]! & mark)) continue;
+      some = true;
+      one(X(i), Y(i));
+    }
+    return some;
+  };
+  const wide = Math.max(1.3, r * 0.16), both = (): void => {
+    g.lineWidth = wide * 2.4;
+    g.strokeStyle = c.ground;
+    g.stroke();
+    g.lineWidth = wide;
+    g.strokeStyle = c.ink;
+    g.stroke();
+  };
+  const side = r * 1.06, at = r * 0.7, arm = r * 0.38;
+  if (trace(accessible, (x, y) => g.rect(x - side, y - side, 2 * side, 2 * side))) both();
+  if (trace(companion, (x, y) => {
+    g.moveTo(x + at - arm, y - at);
+    g.lineTo(x + at + arm, y - at);
+    g.moveTo(x + at, y - at - arm);
+    g.lineTo(x + at, y - at + arm);
+  })) both();
+  if (trace(aisle, (x, y) => {
+    g.moveTo(x - r * 0.6, y + r * 1.2);
+    g.lineTo(x + r * 0.6, y + r * 1.2);
+  })) {
+    g.lineWidth = wide;
+    g.strokeStyle = c.soft;
+    g.stroke();
+  }
+  if (trace(restricted, (x, y) => {
+    g.moveTo(x, y - r * 1.25);
+    g.lineTo(x + arm, y - r * 0.65);
+    g.lineTo(x - arm, y - r * 0.65);
+    g.closePath();
+  })) {
+    both();
+    g.fillStyle = c.ink;
+    g.fill();
   }
 }
 
@@ -288,6 +348,7 @@ function general(g: CanvasRenderingContext2D, p: Plan, v: View, m: Marks, c: Col
       const size = Math.max(11, Math.min(20, w / 10));
       label(g, s.name, x + w / 2, y + h / 2 - size * 0.6, size, c.ink, c);
       label(g, own ? `${own} yours` : left ? `${left} left` : 'none left', x + w / 2, y + h / 2 + size * 0.7, size * 0.8, c.soft, c);
+      if (s.entrance && h > size * 5) label(g, s.entrance, x + w / 2, y + h / 2 + size * 1.8, size * 0.7, c.soft, c);
     }
   }
 }

@@ -1,5 +1,6 @@
 import type { PlanArea, PlanDocument, PlanSection } from '../api';
 import { Grid } from './grid';
+import { bitsOf } from './marks';
 
 export interface Row { name: string; section: number; first: number; seats: string[] }
 
@@ -12,6 +13,8 @@ export interface Plan {
   /** Index into rows, or 65535 for general admission. */
   row: Uint16Array;
   tier: Uint8Array;
+  /** What is special about a seat by itself or by its price, see marks. */
+  marks: Uint8Array;
   rows: Row[];
   sections: PlanSection[];
   tiers: PlanDocument['tiers'];
@@ -27,7 +30,7 @@ export const noRow = 0xffff;
 export function readPlan(d: PlanDocument): Plan {
   const total = d.sections.reduce((n, s) => Math.max(n, s.first + s.count), 0);
   const x = new Float32Array(total).fill(NaN), y = new Float32Array(total).fill(NaN);
-  const section = new Uint16Array(total), row = new Uint16Array(total).fill(noRow), tier = new Uint8Array(total);
+  const section = new Uint16Array(total), row = new Uint16Array(total).fill(noRow), tier = new Uint8Array(total), marks = new Uint8Array(total);
   const rows: Row[] = [];
   d.sections.forEach((s, si) => {
     section.fill(si, s.first, s.first + s.count);
@@ -42,12 +45,18 @@ export function readPlan(d: PlanDocument): Plan {
         tier.fill(r.tiers[k]!, at, next);
         at = next;
       }
+      for (let k = 0; k + 2 < (r.attributes?.length ?? 0); k += 3) {
+        const from = r.first + r.attributes![k]!;
+        marks.fill(r.attributes![k + 2]!, from, from + r.attributes![k + 1]!);
+      }
       rows.push({ name: r.name, section: si, first: r.first, seats: r.seats });
     }
   });
+  const ofTier = d.tiers.map((t) => bitsOf([t.type ?? '']));
+  for (let i = 0; i < total; i++) marks[i]! |= ofTier[tier[i]!] ?? 0;
   const spacing = usualSpacing(rows, x, y);
   return {
-    width: d.width, height: d.height, total, x, y, section, row, tier, rows, sections: d.sections, tiers: d.tiers, areas: d.areas ?? [], spacing,
+    width: d.width, height: d.height, total, x, y, section, row, tier, marks, rows, sections: d.sections, tiers: d.tiers, areas: d.areas ?? [], spacing,
     grid: new Grid(x, y, d.width, d.height, spacing * 4),
   };
 }

@@ -40,7 +40,7 @@ export class SeatMap {
     this.g = canvas.getContext('2d', { alpha: false })!;
     this.picture = new Picture(plan);
     this.colours = readColours(canvas);
-    this.marks = { status, chosen: new Set(), mine: new Set(), areas: new Map(), kept: new Uint8Array(0), hints: new Set(), pointed: -1, muted: new Set() };
+    this.marks = { status, chosen: new Set(), mine: new Set(), areas: new Map(), kept: new Uint8Array(0), hints: new Set(), pointed: -1, muted: new Set(), only: 0 };
     this.picture.paint(null, this.marks, this.colours);
     this.size = new ResizeObserver(() => this.resize());
     this.size.observe(canvas);
@@ -87,9 +87,10 @@ export class SeatMap {
     this.draw();
   }
 
-  /** Shows only tiers not in the set as free. */
-  mute(tiers: ReadonlySet<number>): void {
+  /** Shows only tiers not in the set as free, and of these only seats with all the marks. */
+  mute(tiers: ReadonlySet<number>, only: number): void {
     this.marks.muted = tiers;
+    this.marks.only = only;
     this.repaint(null);
   }
 

@@ -35,7 +35,7 @@ let me: Me | undefined;
 let room = data.room;
 let phase: Phase | null = null;
 /** What is shown instead of a phase, while there is something; `until` when it goes on by itself (0: nobody knows when). */
-let trouble: { head: string; lead: string; until?: number; button?: string } | undefined;
+let trouble: { head: string; lead: string; until?: number; button?: string; way?: string } | undefined;
 /** Entering waits for a place in the shop. */
 let freeing = false;
 let challenges = 0;
@@ -169,7 +169,7 @@ function failed(p: Problem, again: () => void): void {
       if (code === 'invite-invalid') keep('invite', null);
       void more().then((m) => {
         if (trouble !== said) return;
-        trouble = { ...said, ...m.explain(code) };
+        trouble = { ...said, ...m.explain(code, p.body.sign_in) };
         render();
       });
     }
@@ -197,7 +197,8 @@ async function goIn(): Promise<void> {
 
 /** The one large button. */
 function go(): void {
-  if (trouble) look();
+  if (trouble?.way) location.assign(trouble.way);
+  else if (trouble) look();
   else if (phase === 'left' || phase === 'expired') enter();
   else if (phase === 'ready') void goIn();
   else location.assign(phase === 'shopping' ? inside : shop);

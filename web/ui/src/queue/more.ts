@@ -22,11 +22,11 @@ export interface Host {
   me: () => Me | undefined;
 }
 
-/** What to do about a refusal, in the visitor's language; nothing for those that need no more than the server's words. */
-export const explain = (code: string): { head: string; lead: string; button?: string } | undefined => ({
+/** What to do about a refusal, in the visitor's language; nothing for those that need no more than the server's words. `signIn` is where one signs in, if that is here. */
+export const explain = (code: string, signIn?: unknown): { head: string; lead: string; button?: string; way?: string } | undefined => ({
   'invite-required': { head: T.inviteRequired, lead: T.inviteRequiredLead },
   'invite-invalid': { head: T.inviteInvalid, lead: T.inviteInvalidLead },
-  'sign-in-required': { head: T.signIn, lead: T.signInLead },
+  'sign-in-required': typeof signIn === 'string' ? { head: T.signIn, lead: T.signInHere, button: T.signInNow, way: signIn } : { head: T.signIn, lead: T.signInLead },
   'handover-invalid': { head: T.handInvalid, lead: T.handInvalidLead, button: T.again },
 })[code];
 

@@ -1,9 +1,11 @@
-package gather
+package redisconn
 
 import (
 	"context"
 
 	"github.com/redis/go-redis/v9"
+
+	"onsale/internal/gather"
 )
 
 // Call is a call of a script that may be sent by itself (Run) or in a pipeline: put
@@ -15,8 +17,8 @@ type Call[R any] interface {
 }
 
 // Pipeline sends calls in one pipeline, and a single one by itself.
-func Pipeline[C Call[R], R any](ctx context.Context, rdb redis.UniversalClient, calls []C) []Outcome[R] {
-	out := make([]Outcome[R], len(calls))
+func Pipeline[C Call[R], R any](ctx context.Context, rdb redis.UniversalClient, calls []C) []gather.Outcome[R] {
+	out := make([]gather.Outcome[R], len(calls))
 	if len(calls) == 1 {
 		out[0].Reply, out[0].Err = calls[0].Run(ctx, rdb)
 		return out
