@@ -151,7 +151,7 @@ func until(t *testing.T, what string, ok func() bool) {
 func TestNginxCachesReads(t *testing.T) {
 	t.Parallel()
 	program(t, "nginx")
-	address := freeAddress(t)
+	address := stacktest.FreeAddress(t)
 	shop := newShop(t)
 	runNginx(t, address, map[string]string{"nginx.conf": adapt(t, read(t, "cache/nginx.conf"),
 		"listen 8080 ", "listen "+address+" ",

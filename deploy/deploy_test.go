@@ -25,6 +25,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"onsale/config"
+	"onsale/internal/stack/stacktest"
 )
 
 func read(t *testing.T, path string) string {
@@ -176,17 +177,6 @@ func program(t *testing.T, name string) string {
 	return binary
 }
 
-// freeAddress is a loopback address that nobody listens on.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer free.Close()
-	return free.Addr().String()
-}
-
 // adapt replaces the first, third, … of pairs by the text after it, wherever it
 // stands. Each must be there.
 func adapt(t *testing.T, text string, pairs ...string) string {
@@ -204,7 +194,7 @@ func adapt(t *testing.T, text string, pairs ...string) string {
 // given nodes and returns its address.
 func startNginx(t *testing.T, nodes ...string) string {
 	t.Helper()
-	address := freeAddress(t)
+	address := stacktest.FreeAddress(t)
 	// What a container gives and this machine does not: the port, the files, the limits.
 	conf := adapt(t, read(t, "nginx/nginx.conf"),
 		"listen 8080 ", "listen "+address+" ",

@@ -24,6 +24,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"go.yaml.in/yaml/v3"
 
+	"onsale/internal/stack/stacktest"
 	"onsale/waitroom"
 	"onsale/waitroom/gate"
 	"onsale/waitroom/pass"
@@ -316,7 +317,7 @@ func throughTheRoom(t *testing.T, address string, r *theRoom, site *aSite) {
 func TestNginxProtectsASite(t *testing.T) {
 	t.Parallel()
 	program(t, "nginx")
-	address := freeAddress(t)
+	address := stacktest.FreeAddress(t)
 	r, site := newRoom(t, "http://"+address), newSite(t)
 	dir := t.TempDir()
 	log := filepath.Join(dir, "access.log")
@@ -337,7 +338,7 @@ func TestNginxProtectsASite(t *testing.T) {
 func TestCaddyProtectsASite(t *testing.T) {
 	t.Parallel()
 	caddy := program(t, "caddy")
-	address := freeAddress(t)
+	address := stacktest.FreeAddress(t)
 	r, site := newRoom(t, "http://"+address), newSite(t)
 	dir := t.TempDir()
 	file := filepath.Join(dir, "Caddyfile")

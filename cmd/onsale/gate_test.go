@@ -3,13 +3,13 @@ package main
 import (
 	"context"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
 
+	"onsale/internal/stack/stacktest"
 	"onsale/waitroom/pass"
 )
 
@@ -51,12 +51,7 @@ func TestGateIsAProxy(t *testing.T) {
 		_, _ = io.WriteString(w, strings.Join([]string{r.Host, r.RequestURI, r.Header.Get("X-Onsale-Visitor"), r.Header.Get("X-Forwarded-For")}, " "))
 	}))
 	defer site.Close()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := free.Addr().String()
-	free.Close()
+	addr := stacktest.FreeAddress(t)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan int, 1)
 	go func() {

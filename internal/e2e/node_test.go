@@ -8,11 +8,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -98,6 +98,9 @@ func (w lockedWriter) Write(p []byte) (int, error) {
 	return w.b.Write(p)
 }
 
+// serving is what a node logs when it listens.
+var serving = regexp.MustCompile(`msg=serving .*url=(http://\S+)`)
+
 // start runs `onsale serve` and waits until it answers. It is killed when the
 // test ends, if it still runs then.
 func (s *site) start(t *testing.T, settings ...string) *node {
@@ -106,12 +109,11 @@ func (s *site) start(t *testing.T, settings ...string) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addr := freeAddr(t)
-	n := &node{t: t, url: "http://" + addr, done: make(chan error, 1), log: &bytes.Buffer{}, mu: &sync.Mutex{}}
+	n := &node{t: t, done: make(chan error, 1), log: &bytes.Buffer{}, mu: &sync.Mutex{}}
 	n.cmd = exec.Command(path, "serve")
 	n.cmd.Env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(),
-		"ONSALE_ADDR=" + addr, "ONSALE_REDIS_URL=" + s.redis, "ONSALE_DATABASE_URL=" + s.postgres,
+		"ONSALE_ADDR=127.0.0.1:0", "ONSALE_REDIS_URL=" + s.redis, "ONSALE_DATABASE_URL=" + s.postgres,
 		"ONSALE_ADMIN_TOKEN=" + adminToken, "ONSALE_SIGNING_KEY=" + s.key,
 		"ONSALE_WAITROOM_JOINS_PER_ADDRESS_PER_MINUTE=0", "ONSALE_SHUTDOWN_GRACE=3s",
 		"ONSALE_CHECKOUT_GATEWAY_TIMEOUT=5s",
@@ -137,6 +139,11 @@ func (s *site) start(t *testing.T, settings ...string) *node {
 			t.Fatalf("the node ended: %v\n%s", err, n.logged())
 		default:
 		}
+		said := serving.FindStringSubmatch(n.logged())
+		if said == nil {
+			return false
+		}
+		n.url = said[1]
 		r, err := http.Get(n.url + "/healthz")
 		if err != nil {
 			return false
@@ -166,16 +173,6 @@ func (n *node) wait() {
 	case <-time.After(20 * time.Second):
 		n.t.Errorf("the node at %s did not end", n.url)
 	}
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 // until asks again and again, for at most d, whether something has come true.

@@ -284,7 +284,7 @@ func TestInstallCommand(t *testing.T) {
 func TestFreePortIsBelowTheEphemeralRange(t *testing.T) {
 	t.Parallel()
 	for range 20 {
-		if port, err := freePort(t.Context()); err != nil || port < 20000 || port >= 32000 {
+		if port, err := FreePort(t.Context()); err != nil || port < 20000 || port >= 32000 {
 			t.Errorf("port %d, %v", port, err)
 		}
 	}

@@ -7,13 +7,13 @@ import (
 	"net"
 )
 
-// freePort returns a TCP port of 127.0.0.1 on which nobody listens now.
+// FreePort returns a TCP port of 127.0.0.1 on which nobody listens now.
 //
 // It picks below the range from which the kernel takes ports of outgoing
 // connections (32768 up on Linux, 49152 up on macOS): a server restarted on its
 // port must not find it taken by some client's connection. Another process can
 // still be quicker, so callers try again with another port.
-func freePort(ctx context.Context) (int, error) {
+func FreePort(ctx context.Context) (int, error) {
 	var config net.ListenConfig
 	const low, high = 20000, 32000
 	for range 100 {

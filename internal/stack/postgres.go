@@ -344,7 +344,7 @@ func (p *Postgres) startOnPort(ctx context.Context, port int) error {
 		p.port = port
 		if port == 0 {
 			var err error
-			if p.port, err = freePort(ctx); err != nil {
+			if p.port, err = FreePort(ctx); err != nil {
 				return err
 			}
 		}

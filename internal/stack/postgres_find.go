@@ -132,7 +132,7 @@ func downloadPostgres(ctx context.Context, repository, folder string) (installat
 		return installation{}, err
 	}
 	defer os.RemoveAll(throwaway)
-	port, err := freePort(ctx)
+	port, err := FreePort(ctx)
 	if err != nil {
 		return installation{}, err
 	}

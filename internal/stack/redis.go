@@ -188,7 +188,7 @@ func (r *Redis) startOnPort(ctx context.Context, port int) error {
 		r.port = port
 		if port == 0 {
 			var err error
-			if r.port, err = freePort(ctx); err != nil {
+			if r.port, err = FreePort(ctx); err != nil {
 				return err
 			}
 		}

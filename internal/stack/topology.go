@@ -225,7 +225,7 @@ func (r *Redis) Promote(ctx context.Context) error {
 // startSentinel starts one sentinel; another process may snatch its port away.
 func (s *Sentinels) startSentinel(ctx context.Context, binary string, i int, master *Redis) error {
 	for attempt := 1; ; attempt++ {
-		port, err := freePort(ctx)
+		port, err := FreePort(ctx)
 		if err != nil {
 			return err
 		}

@@ -18,6 +18,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -52,6 +53,17 @@ func missing(t testing.TB, err error) {
 		t.Fatalf("this test needs a real server: %v", err)
 	}
 	t.Skipf("skipped, since it needs a real server (ONSALE_REQUIRE_REAL=1 makes this a failure): %v", err)
+}
+
+// FreeAddress is a loopback address, host:port, on which nobody listens now and no
+// connection that goes out has its end.
+func FreeAddress(t testing.TB) string {
+	t.Helper()
+	port, err := stack.FreePort(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 }
 
 // Missing ends a test that needs a program which cannot be had: it is skipped with
