@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"onsale/catalog"
 	"onsale/checkout"
 )
 
@@ -117,6 +118,19 @@ func TestExports(t *testing.T) {
 	tickets := read(checkout.ExportTickets)
 	if len(tickets) != 3 || tickets[1]["returned_at"] == "" || tickets[0]["returned_at"] != "" || tickets[2]["price"] != "4500" {
 		t.Errorf("tickets: %v", tickets)
+	}
+	// What is special about a seat stands in the words of tables of seats, and how one gets there.
+	if _, err := h.db.Exec(t.Context(), `update tickets set attributes = case ordinal when 1 then 15 when 2 then 4 else 0 end where event_id = $1`, h.event); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.db.Exec(t.Context(), `update sections set entrance = 'Door B' where event_id = $1`, h.event); err != nil {
+		t.Fatal(err)
+	}
+	marked := read(checkout.ExportTickets)
+	for i, want := range []string{strings.Join(catalog.Attributes(15).Names(), " "), "restricted_view", ""} {
+		if marked[i]["attributes"] != want || marked[i]["entrance"] != "Door B" || tickets[i]["attributes"] != "" || tickets[i]["entrance"] != "" {
+			t.Errorf("ticket %d has %q by %q, want %q", i, marked[i]["attributes"], marked[i]["entrance"], want)
+		}
 	}
 	payouts := read(checkout.ExportPayouts)
 	if len(payouts) != 1 || payouts[0]["captured"] != "13500" || payouts[0]["refunded"] != "4500" || payouts[0]["net"] != "9000" {

@@ -121,11 +121,13 @@ func (p *outsideProblems) err() error {
 	return fault.New(fault.Invalid, "the tickets: %s: %s%s", p.list[0].Path, p.list[0].Message, more).With("problems", p.list)
 }
 
-var outsideColumns = []string{"section", "row", "seat", "quantity", "name", "email", "reference"}
+// outsideColumns are those a table may have. Attributes and entrance are the event's to
+// say: they are not read, so that tables that came from the export may keep them.
+var outsideColumns = []string{"section", "row", "seat", "quantity", "name", "email", "reference", "attributes", "entrance"}
 
 // ParseOutside reads a table of tickets, CSV with "," or ";" between the columns that
 // its first line names, in any order: section, name, for seats row and seat, for areas
-// quantity, and perhaps email and reference. All problems are reported at once, each
+// quantity, and perhaps email and reference; attributes and entrance are left unread. All problems are reported at once, each
 // with its line, in the member "problems" of a fault.Invalid.
 func ParseOutside(doc []byte) ([]OutsideRow, error) {
 	if len(doc) > mostOutsideFile {

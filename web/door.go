@@ -16,6 +16,7 @@ import (
 
 	"github.com/gin-gonic/gin"
 
+	"onsale/catalog"
 	"onsale/checkout"
 	"onsale/internal/fault"
 )
@@ -65,6 +66,9 @@ type scannedTicket struct {
 	Seat      string `json:"seat"`
 	Tier      string `json:"tier"`
 	Holder    string `json:"holder"`
+	// Attributes and Entrance are those of the seat and its section.
+	Attributes catalog.Attributes `json:"attributes,omitzero"`
+	Entrance   string             `json:"entrance,omitempty"`
 }
 
 // scannedView tells the door what to do. When, by whom and where are of the scan
@@ -86,7 +90,7 @@ func viewScan(scan *checkout.Scan, r *checkout.Scanned) scannedView {
 	}
 	v.Ticket = &scannedTicket{
 		Admission: a.ID, Ticket: a.Ticket, Event: a.Event, Order: a.Order, Section: a.Section, Row: a.Row, Seat: a.Seat, Tier: a.Tier,
-		Holder: a.Holder.Name,
+		Holder: a.Holder.Name, Attributes: a.Attributes, Entrance: a.Entrance,
 	}
 	if a.Scanned != nil {
 		v.ScannedAt, v.ScannedBy, v.Gate = a.Scanned, &a.ScannedBy, &a.Gate
@@ -247,6 +251,9 @@ type scanListEntry struct {
 	State     string     `json:"state"`
 	Rotating  bool       `json:"rotating"`
 	ScannedAt *time.Time `json:"scanned_at"`
+	// Attributes and Entrance are those of the seat and its section.
+	Attributes catalog.Attributes `json:"attributes,omitzero"`
+	Entrance   string             `json:"entrance,omitempty"`
 }
 
 func scanEntry(a *checkout.Admission) scanListEntry {
@@ -254,6 +261,7 @@ func scanEntry(a *checkout.Admission) scanListEntry {
 	e := scanListEntry{
 		Admission: a.ID, Digest: hex.EncodeToString(sum[:]), Ticket: a.Ticket, Section: a.Section, Row: a.Row, Seat: a.Seat, Tier: a.Tier,
 		Holder: initials(a.Holder.Name), State: ticketValid, Rotating: a.Rotating, ScannedAt: a.Scanned,
+		Attributes: a.Attributes, Entrance: a.Entrance,
 	}
 	switch {
 	case a.Ended != nil:
@@ -339,7 +347,7 @@ type csvScanList struct {
 
 func (l *csvScanList) begin() error {
 	l.begun = true
-	return l.to.Write([]string{"admission", "code_sha256", "ticket", "section", "row", "seat", "tier", "holder", "state", "rotating", "scanned_at"})
+	return l.to.Write([]string{"admission", "code_sha256", "ticket", "section", "row", "seat", "tier", "holder", "state", "rotating", "scanned_at", "attributes", "entrance"})
 }
 
 func (l *csvScanList) add(e scanListEntry) error {
@@ -355,7 +363,7 @@ func (l *csvScanList) add(e scanListEntry) error {
 	if e.Rotating {
 		rotating = "yes"
 	}
-	return l.to.Write([]string{e.Admission, e.Digest, e.Ticket, e.Section, e.Row, e.Seat, e.Tier, e.Holder, e.State, rotating, scanned})
+	return l.to.Write([]string{e.Admission, e.Digest, e.Ticket, e.Section, e.Row, e.Seat, e.Tier, e.Holder, e.State, rotating, scanned, strings.Join(e.Attributes.Names(), " "), e.Entrance})
 }
 
 func (l *csvScanList) end() error {

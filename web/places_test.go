@@ -1,6 +1,8 @@
 package web_test
 
 import (
+	"bytes"
+	"encoding/csv"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -8,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/net/html"
 
@@ -110,6 +113,41 @@ func TestPlacesOnTickets(t *testing.T) {
 	var one place
 	s.get("/v1/admissions/"+list.Tickets[0].Admission, bearing(fragment(t, list.Tickets[0].Link))).ok(200, &one)
 	check("the ticket", []place{one, list.Tickets[1]})
+
+	// The door is told, one by one, in a batch, and in the list for scanners.
+	var codes struct{ Tickets []struct{ Code string } }
+	s.get("/v1/orders/"+o.Order+"/tickets", bearing(o.Token)).ok(200, &codes)
+	type scan struct{ Ticket place }
+	var first, second scan
+	s.post("/v1/admin/scan", fmt.Sprintf(`{"code":%q}`, codes.Tickets[0].Code), asOperator).ok(200, &first)
+	s.post("/v1/admin/scan", fmt.Sprintf(`{"code":%q}`, codes.Tickets[1].Code), asOperator).ok(200, &second)
+	check("the scan", []place{first.Ticket, second.Ticket})
+	var batch struct{ Results []scan }
+	now := time.Now().UTC().Format(time.RFC3339)
+	s.post("/v1/admin/scan/batch", fmt.Sprintf(`{"scans":[{"id":"1","code":%q,"scanned_at":%q},{"id":"2","code":%q,"scanned_at":%[2]q}]}`,
+		codes.Tickets[0].Code, now, codes.Tickets[1].Code), asOperator).ok(200, &batch)
+	check("the batch", []place{batch.Results[0].Ticket, batch.Results[1].Ticket})
+	offline := func() (places []place, tag string) {
+		var scans struct{ Admissions []place }
+		tag = s.get("/v1/admin/events/"+event+"/scanlist", asOperator).ok(200, &scans).header.Get("ETag")
+		slices.SortFunc(scans.Admissions, func(a, b place) int { return strings.Compare(a.Seat, b.Seat) })
+		return scans.Admissions, tag
+	}
+	listed, tag := offline()
+	check("the list for scanners", listed)
+	rows, err := csv.NewReader(bytes.NewReader(s.get("/v1/admin/events/"+event+"/scanlist?format=csv", asOperator).ok(200, nil).body)).ReadAll()
+	must(t, err)
+	slices.SortFunc(rows[1:], func(a, b []string) int { return strings.Compare(a[5], b[5]) })
+	if len(rows) != 3 || !slices.Equal(rows[0][10:], []string{"scanned_at", "attributes", "entrance"}) ||
+		!slices.Equal(rows[1][11:], []string{"restricted_view", "Door B"}) || !slices.Equal(rows[2][11:], []string{"", "Door B"}) {
+		t.Errorf("the list for scanners as CSV is %v", rows)
+	}
+	// Another entrance is another list: who has the one of before is not told that it is current.
+	s.do("PUT", "/v1/admin/events/"+event, strings.Replace(placesEvent("Marked", ""), `"entrance": "Door B"`, `"entrance": "Door C"`, 1), asOperator).ok(200, nil)
+	s.get("/v1/admin/events/"+event+"/scanlist", asOperator, header("If-None-Match", tag)).ok(200, nil)
+	if listed, _ = offline(); listed[0].Entrance != "Door C" {
+		t.Errorf("after the change the list says %+v", listed)
+	}
 
 	var page struct{ Tickets []place }
 	s.get("/v1/events/"+event+"/tickets?attribute=restricted_view").ok(200, &page)

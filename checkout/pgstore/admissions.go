@@ -287,11 +287,12 @@ func (s *Store) EachAdmission(ctx context.Context, event string, f func(*checkou
 }
 
 // AdmissionsVersion implements checkout.AdmissionStore. Admissions come, end and
-// are scanned, and nothing of that is ever undone: counts tell every change.
+// are scanned, and nothing of that is ever undone: counts tell every change. The
+// rest is said of the event, which knows when that last changed.
 func (s *Store) AdmissionsVersion(ctx context.Context, event string) (version string, err error) {
 	err = s.tx(ctx, func(ctx context.Context, tx pgx.Tx) error {
 		return notFound(tx.QueryRow(ctx, `
-			select concat_ws('-', e.id, e.status, e.rotating_codes, count(a.id), count(a.ended_at), count(a.scanned_at))
+			select concat_ws('-', e.id, extract(epoch from e.updated_at), count(a.id), count(a.ended_at), count(a.scanned_at))
 			from events e left join admissions a on a.event_id = e.id where e.id = $1 group by e.id`, event).Scan(&version), "event")
 	})
 	return version, err

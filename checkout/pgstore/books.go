@@ -164,7 +164,10 @@ var exports = map[checkout.Export]string{
 	checkout.ExportTickets: `
 		select t.id as ticket, o.id as order, o.event_id as event, e.name as event_name, o.status, o.created_at, o.buyer_name, o.buyer_email,
 			s.name as section, t.row_name as row, t.seat_name as seat, p.name as tier, o.currency, i.price_amount as price,
-			i.discount_amount as discount, i.fee_amount as fee, i.tax_amount as tax, i.total_amount as total, i.returned_at, i.exchanged
+			i.discount_amount as discount, i.fee_amount as fee, i.tax_amount as tax, i.total_amount as total, i.returned_at, i.exchanged,
+			concat_ws(' ', case when t.attributes & 1 > 0 then 'accessible' end, case when t.attributes & 2 > 0 then 'companion' end,
+				case when t.attributes & 4 > 0 then 'restricted_view' end, case when t.attributes & 8 > 0 then 'aisle' end) as attributes,
+			s.entrance
 		from order_items i join orders o on o.id = i.order_id join events e on e.id = o.event_id join tickets t on t.id = i.ticket_id
 		join sections s on s.id = t.section_id join price_tiers p on p.id = t.tier_id
 		where o.status in ('paid', 'fulfilled', 'partially_refunded', 'refunded')

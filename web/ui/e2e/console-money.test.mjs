@@ -26,7 +26,7 @@ const hook = (more = {}) => ({ id: 'w1', url: 'https://hooks.example/onsale', ty
 const paid = (more = {}) => {
   const price = f.price(tickets);
   return {
-    ...f.order('fulfilled'), total: price.total, refunded: eur(0), price, visitor: 'v-1', items: f.order().items.map((i) => ({ ...i, tier: 'Front' })),
+    ...f.order('fulfilled'), total: price.total, refunded: eur(0), price, visitor: 'v-1', items: f.order().items.map((i, n) => ({ ...i, tier: 'Front', ...(n ? {} : { attributes: ['restricted_view'], entrance: 'Door B' }) })),
     history: [{ at: f.after(0), status: 'awaiting_payment' }, { at: f.after(9), status: 'paid' }, { at: f.after(10), status: 'fulfilled', note: 'the money was taken' }],
     payments: [payment({ amount: price.total })], refunds: [], ...more,
   };
@@ -52,6 +52,7 @@ test('orders are searched by words, state and event; one is opened and left for 
   const asked = [];
   return at('Orders', { 'GET /v1/admin/orders': (r) => (asked.push(Object.fromEntries(new URL(r.url()).searchParams)), json({ orders: [paid()], next_cursor: asked.at(-1).cursor ? null : 'next' })) }, async (page, press) => {
     await sees(page, 'ada@example.com');
+    await sees(page, /seat 20 \(restricted view · entrance: Door B\)$/);
     await soon(async () => assert.equal(await focused(page), 'Orders'));
     await accessible(page, 'orders');
     await page.getByLabel('Order, name or e-mail').fill(' ada ');
@@ -66,6 +67,7 @@ test('orders are searched by words, state and event; one is opened and left for 
     await page.getByRole('heading', { level: 1, name: 'Order of Ada Example' }).waitFor();
     await sees(page, 'the money was taken');
     await sees(page, '€263.00');
+    await sees(page, 'Front · restricted view · entrance: Door B');
     await accessible(page, 'order');
     await press('← All orders');
     await until(async () => (await focused(page)) === O, 'the focus on the row');
@@ -91,7 +93,7 @@ test('chosen tickets are refunded without their fees, after the sum was named; t
   await page.getByLabel('Some tickets').check();
   await press('Refund …', false);
   await sees(page, 'Choose at least one ticket.');
-  await page.getByRole('group', { name: 'Tickets that are given back' }).getByLabel(/seat 20, €130\.50/).check();
+  await page.getByRole('group', { name: 'Tickets that are given back' }).getByLabel(/seat 20 \(restricted view · entrance: Door B\), €130\.50/).check();
   await page.getByLabel('Keep the fees').check();
   await page.getByLabel('Reason').first().fill('Broken seat');
   await accessible(page, 'refund form');
@@ -172,7 +174,7 @@ test('tickets are exchanged for free ones from a list, none of them dearer', () 
     const panel = page.locator('details').filter({ hasText: 'Exchange tickets' });
     await press('Exchange tickets …');
     await sees(page, 'Choose the tickets that are given back.');
-    await panel.getByLabel(/seat 20, €129\.00/).check();
+    await panel.getByLabel(/seat 20 \(.+\), €129\.00/).check();
     await panel.getByLabel(/seat 21, €129\.00/).check();
     const first = panel.getByLabel(/^Instead of .+seat 20/), second = panel.getByLabel(/^Instead of .+seat 21/);
     await first.selectOption('t70');
@@ -510,7 +512,7 @@ test('a webhook gets another address and a new secret; what happened within a ti
 
 test('the door: every result by shape and word, a scan that failed is made again as the same one, the field keeps the focus', () => {
   const sent = [], code = 'T1ABC';
-  const ticket = { admission: 'a', ticket: 't40', event: f.id, order: O, section: '101', row: '2', seat: '7', tier: 'Front', holder: 'Ada Example' };
+  const ticket = { admission: 'a', ticket: 't40', event: f.id, order: O, section: '101', row: '2', seat: '7', tier: 'Front', holder: 'Ada Example', attributes: ['accessible'], entrance: 'Door B' };
   const answers = [
     { result: 'admitted', ticket, scanned_at: f.after(60), scanned_by: 'admin', gate: 'North' }, { result: 'already_scanned', ticket, scanned_at: f.after(60), scanned_by: 'admin', gate: 'North' },
     { result: 'not_valid' }, 'abort', { result: 'wrong_event' }, { result: 'rotating_required', ticket }, { result: 'admitted', ticket, scanned_at: f.after(70), scanned_by: 'admin', gate: 'North' },
@@ -538,10 +540,12 @@ test('the door: every result by shape and word, a scan that failed is made again
     };
     await shoot('Let in');
     await sees(page, '101, row 2, seat 7');
+    await sees(page, 'accessible · entrance: Door B');
     await sees(page, '2 of 2');
     await accessible(page, 'admitted');
     await shoot('Already scanned');
     await sees(page, /^Let in .+, by admin, at North\.$/);
+    await sees(page, / 101, row 2, seat 7 \(accessible · entrance: Door B\)/);
     await accessible(page, 'already scanned');
     // The focus is elsewhere, as after a click: nothing of the code is lost.
     await page.getByRole('heading', { level: 1 }).click();

@@ -39,7 +39,7 @@ export interface PromoRequest {
   starts_at?: Time | null; ends_at?: Time | null; note?: string;
 }
 export type PromoPatch = Partial<{ active: boolean; max_uses: number | null; per_buyer: number | null; starts_at: Time | null; ends_at: Time | null; note: string }>;
-export interface FreeTicket { id: string; ordinal: number; section: string; row: string; seat: string; tier: string; price: Money }
+export interface FreeTicket { id: string; ordinal: number; section: string; row: string; seat: string; tier: string; price: Money; type?: string; attributes?: string[]; entrance?: string }
 export const messageTypes = ['order.paid', 'order.fulfilled', 'order.refunded', 'order.cancelled', 'ticket.scanned', 'room.sold_out'] as const;
 export interface Webhook {
   id: string; url: string; types: string[]; active: boolean;
@@ -64,7 +64,7 @@ export type ScanResult =
   | 'admitted' | 'already_scanned' | 'not_valid' | 'wrong_event' | 'rotating_required' | 'code_expired' | 'transferred' | 'refunded' | 'cancelled' | 'exchanged';
 export interface Scanned {
   id: string; result: ScanResult;
-  ticket: { admission: string; ticket: string; event: string; order: string; section: string; row: string; seat: string; tier: string; holder: string } | null;
+  ticket: { admission: string; ticket: string; event: string; order: string; section: string; row: string; seat: string; tier: string; holder: string; attributes?: string[]; entrance?: string } | null;
   scanned_at: Time | null; scanned_by: string | null; gate: string | null;
 }
 export interface ScanList { admissions: { state: string; scanned_at: Time | null }[] }

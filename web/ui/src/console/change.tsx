@@ -8,7 +8,7 @@ import { Ask } from './ask';
 import { type ExchangeBody, type FreeTicket, type OrderWithMoney, type RefundBody, changeOrder, freeTickets } from './calls';
 import { keyOf, settled } from './keys';
 import * as live from './live';
-import { fail, placeOf, refocus } from './parts';
+import { fail, seatOf, refocus } from './parts';
 import { amountOf, keptOf, leftOf, refundSum, ticketSum } from './refund';
 
 /** The order that is worked on. `asking` is true while a question about it is open; `read` reads it again. */
@@ -53,7 +53,7 @@ export function RefundForm({ d }: { d: Desk }): VNode {
       : typed === null ? `Write an amount in ${currency}, such as ${moneyText({ amount: Math.min(left, 1250), currency })}, without its sign.`
         : typed < 1 || typed > left ? `The amount must be more than nothing, and at most ${all}, which is what is left of the order.` : '';
   const shown = tried.value ? wrong : '';
-  const names = kept.filter((i) => w === 'all' || tickets?.includes(i.ticket)).map(placeOf);
+  const names = kept.filter((i) => w === 'all' || tickets?.includes(i.ticket)).map(seatOf);
   const ask = (): void => {
     tried.value = true;
     if (wrong) {
@@ -85,7 +85,7 @@ export function RefundForm({ d }: { d: Desk }): VNode {
         <fieldset class="ticks" aria-describedby={shown ? 'refund-wrong' : undefined}>
           <legend>Tickets that are given back</legend>
           {kept.map((i) => (
-            <label key={i.ticket} class="choice"><input type="checkbox" name="ticket" checked={chosen.value.includes(i.ticket)} onChange={(e) => { chosen.value = e.currentTarget.checked ? [...chosen.value, i.ticket] : chosen.value.filter((t) => t !== i.ticket); }} />{placeOf(i)}, {moneyText({ amount: ticketSum(o, i, keepFees.value), currency })}</label>
+            <label key={i.ticket} class="choice"><input type="checkbox" name="ticket" checked={chosen.value.includes(i.ticket)} onChange={(e) => { chosen.value = e.currentTarget.checked ? [...chosen.value, i.ticket] : chosen.value.filter((t) => t !== i.ticket); }} />{seatOf(i)}, {moneyText({ amount: ticketSum(o, i, keepFees.value), currency })}</label>
           ))}
         </fieldset>
       )}
@@ -155,7 +155,7 @@ export function Exchange({ d }: { d: Desk }): VNode {
     }
     const body: ExchangeBody = { tickets: give.map((i) => i.ticket), to: to.map((t) => t!.id), ...(reason.value.trim() && { reason: reason.value.trim() }) };
     keyOf(actionOf(o, 'exchange', body));
-    asked.value = { body, pairs: give.map((i, k) => [placeOf(i), placeOf(to[k]!)]), back: { amount: less, currency } };
+    asked.value = { body, pairs: give.map((i, k) => [seatOf(i), seatOf(to[k]!)]), back: { amount: less, currency } };
     d.asking.value = true;
   };
   return (
@@ -172,7 +172,7 @@ export function Exchange({ d }: { d: Desk }): VNode {
             <label key={i.ticket} class="choice"><input type="checkbox" checked={i.ticket in swaps.value} onChange={(e) => {
               const { [i.ticket]: was, ...rest } = swaps.value;
               swaps.value = e.currentTarget.checked ? { ...rest, [i.ticket]: was ?? null } : rest;
-            }} />{placeOf(i)}, {moneyText(i.price)}</label>
+            }} />{seatOf(i)}, {moneyText(i.price)}</label>
           ))}
         </fieldset>
         {sections.value && <label class="field">Look for free tickets in<select value={section.value} onChange={(e) => { section.value = e.currentTarget.value; free.value = null; }}>{sections.value.map((s) => <option key={s.id} value={s.id}>{s.name}</option>)}</select>{free.value?.length === 0 && <small>Nothing is free here.</small>}</label>}
@@ -180,10 +180,10 @@ export function Exchange({ d }: { d: Desk }): VNode {
           const mine = swaps.value[i.ticket];
           const options = [...(mine && !free.value?.some((t) => t.id === mine.id) ? [mine] : []), ...(free.value ?? []).filter((t) => t.id === mine?.id || !taken.has(t.id))];
           return (
-            <label key={i.ticket} class="field">Instead of {placeOf(i)}
+            <label key={i.ticket} class="field">Instead of {seatOf(i)}
               <select aria-invalid={!!shown && (!mine || less < 0)} aria-describedby={shown ? 'exchange-wrong' : undefined} value={mine?.id ?? ''} onChange={(e) => { swaps.value = { ...swaps.value, [i.ticket]: options.find((t) => t.id === e.currentTarget.value) ?? null }; }}>
                 <option value="">Choose a free ticket</option>
-                {options.map((t) => <option key={t.id} value={t.id}>{placeOf(t)}{!t.seat && ` (${t.ordinal})`}, {moneyText(t.price)}</option>)}
+                {options.map((t) => <option key={t.id} value={t.id}>{seatOf(t)}{!t.seat && ` (${t.ordinal})`}, {moneyText(t.price)}</option>)}
               </select>
             </label>
           );

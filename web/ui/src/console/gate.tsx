@@ -1,11 +1,12 @@
 import { signal, useSignal } from '@preact/signals';
 import type { VNode } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
+import { notesText } from '../map/marks';
 import { dateText, newKey, number, problemText } from '../page';
 import { store } from '../shell';
 import { act, handOver } from './act';
 import { type Scanned, file, scan, scanList } from './calls';
-import { EventField, Title, event, eventName, placeOf } from './parts';
+import { EventField, Title, event, eventName, placeOf, seatOf } from './parts';
 import { type Verdict, verdictOf } from './verdict';
 
 /** One scan: asked, answered, or failed on the way. Its id makes a repeated one count once. */
@@ -72,7 +73,7 @@ export default function Gate(): VNode {
   const download = (format: 'csv' | 'json'): void => {
     void act('The list is downloaded. It is of this moment: scans made later are not in it.', async () => handOver(await file(`events/${event.value}/scanlist`, { format }), `scanlist-${event.value}.${format}`));
   };
-  const last = tries.value[0], v = last?.answer && verdictOf(last.answer, moment), ticket = last?.answer?.ticket;
+  const last = tries.value[0], v = last?.answer && verdictOf(last.answer, moment), ticket = last?.answer?.ticket, notes = ticket && notesText(ticket);
   return (
     <div class="stack gate">
       <Title>Door</Title>
@@ -94,6 +95,7 @@ export default function Gate(): VNode {
           <div role="status" aria-live="assertive" aria-atomic="true">
             <p class="verdict-word">{v?.word ?? (last ? (last.failed ? 'Not checked' : 'Checking …') : 'Ready')}</p>
             {ticket && <p><strong>{placeOf(ticket)}</strong>, {ticket.tier} · {ticket.holder}</p>}
+            {notes && <p class="notes">{notes}</p>}
             {v?.text && <p>{v.text}</p>}
             {last?.failed && <p>{last.failed}</p>}
           </div>
@@ -116,7 +118,7 @@ export default function Gate(): VNode {
           <h2 id="before">Before that</h2>
           <ul class="plain past">{tries.value.slice(1).map((t) => {
             const x = t.answer && verdictOf(t.answer, moment);
-            return <li key={t.id} class={x?.tone ?? ''}><Shape of={x?.shape ?? (t.failed ? 'triangle' : 'none')} /><span><strong>{x?.word ?? (t.failed ? 'Not checked' : 'Checking …')}</strong>{t.answer?.ticket && ` ${placeOf(t.answer.ticket)}`} <span class="soft small">{moment(t.at)}</span></span>{t.failed && <button onClick={() => void run(t)}>Check it again</button>}</li>;
+            return <li key={t.id} class={x?.tone ?? ''}><Shape of={x?.shape ?? (t.failed ? 'triangle' : 'none')} /><span><strong>{x?.word ?? (t.failed ? 'Not checked' : 'Checking …')}</strong>{t.answer?.ticket && ` ${seatOf(t.answer.ticket)}`} <span class="soft small">{moment(t.at)}</span></span>{t.failed && <button onClick={() => void run(t)}>Check it again</button>}</li>;
           })}</ul>
         </section>
       )}

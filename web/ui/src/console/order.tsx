@@ -1,6 +1,7 @@
 import { useSignal } from '@preact/signals';
 import type { VNode } from 'preact';
 import { useEffect } from 'preact/hooks';
+import { notesText } from '../map/marks';
 import { moneyText } from '../money';
 import { plural, problemText } from '../page';
 import { Breakdown } from '../price';
@@ -51,7 +52,7 @@ function Whole({ o, emails, read }: { o: OrderWithMoney; emails: Email[] | null;
         <section class="card panel stack" aria-labelledby="items">
           <h2 id="items">Tickets</h2>
           <Table name="Tickets of the order" empty="It has no tickets." heads={['Ticket', 'Price', 'State']} rows={o.items.map((i) => (
-            <tr key={i.ticket}><td>{placeOf(i)}<div class="soft small">{i.tier}</div></td><td>{moneyText(i.price)}</td><td>{i.returned_at ? <>given back<div class="soft small">{when(i.returned_at)}</div></> : words(isPaid(o) ? 'the buyer’s' : o.status)}</td></tr>
+            <tr key={i.ticket}><td>{placeOf(i)}<div class="soft small">{[i.tier, notesText(i)].filter(Boolean).join(' · ')}</div></td><td>{moneyText(i.price)}</td><td>{i.returned_at ? <>given back<div class="soft small">{when(i.returned_at)}</div></> : words(isPaid(o) ? 'the buyer’s' : o.status)}</td></tr>
           ))} />
           {o.price && <Breakdown price={o.price} />}
         </section>

@@ -5,7 +5,7 @@ import type { OrderStatus } from '../api';
 import { moneyText } from '../money';
 import { listOrders, orderStatuses } from './calls';
 import { OneOrder } from './order';
-import { EventField, More, Status, Table, Title, event, eventName, opened, openOrder, placeOf, useList, when, words } from './parts';
+import { EventField, More, Status, Table, Title, event, eventName, opened, openOrder, seatOf, useList, when, words } from './parts';
 
 /** What the list was searched for; it stands while one order is looked at. */
 const asked = { q: '', status: '' as OrderStatus | '' };
@@ -47,7 +47,7 @@ function List(): VNode {
             <td><button class="link" data-order={o.order} onClick={() => openOrder(o.order)}><code>{o.order}</code></button>{o.created_at && <div class="soft small">{when(o.created_at)}</div>}</td>
             <td>{o.buyer?.name}<div class="soft small">{o.buyer?.email}</div></td>
             <td>{eventName(o.event)}</td>
-            <td>{o.items?.map((i) => <div key={i.ticket} class="small">{i.returned_at ? <s>{placeOf(i)}</s> : placeOf(i)}</div>)}</td>
+            <td>{o.items?.map((i) => <div key={i.ticket} class="small">{i.returned_at ? <s>{seatOf(i)}</s> : seatOf(i)}</div>)}</td>
             <td>{moneyText(o.total)}{!!o.refunded?.amount && <div class="soft small">{moneyText(o.refunded)} back</div>}</td>
             <td><Status of={o.status} /></td>
           </tr>

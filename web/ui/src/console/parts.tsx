@@ -2,6 +2,7 @@ import { signal, useSignal } from '@preact/signals';
 import type { ComponentChildren, VNode } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import type { Event, OrderStatus } from '../api';
+import { notesText } from '../map/marks';
 import { Chip, dateText, problemText } from '../page';
 import { act, notice } from './act';
 import { type Due, type PaymentStatus, allEvents, look } from './calls';
@@ -63,7 +64,13 @@ export function Title({ children }: { children: ComponentChildren }): VNode {
 
 export const when = (t: string | null | undefined): string => dateText(t, { dateStyle: 'medium', timeStyle: 'medium' });
 export const words = (s: string): string => s.replace(/[_.]/g, ' ');
-export const placeOf = (t: { section: string; row: string; seat: string }): string => [t.section, t.row && `row ${t.row}`, t.seat && `seat ${t.seat}`].filter(Boolean).join(', ');
+export interface Place { section: string; row: string; seat: string; attributes?: string[]; entrance?: string; type?: string }
+export const placeOf = (t: Place): string => [t.section, t.row && `row ${t.row}`, t.seat && `seat ${t.seat}`].filter(Boolean).join(', ');
+/** The place with what is said of it: "Stalls, row 1, seat 3 (aisle · entrance: Door B)". */
+export const seatOf = (t: Place): string => {
+  const notes = notesText(t);
+  return placeOf(t) + (notes && ` (${notes})`);
+};
 
 const tones: Partial<Record<OrderStatus | PaymentStatus | string, 'good' | 'warn' | 'bad'>> = {
   paid: 'good', fulfilled: 'good', captured: 'good', done: 'good', delivered: 'good', sent: 'good', active: 'good',
