@@ -200,15 +200,13 @@ func (p *Plan) sameSeats(as *Plan) bool {
 const mostListed = 20
 
 // marks takes another plan of the same seats, of which other things are special or
-// which names other entrances. Who may have a seat stays: searches know it.
+// which names other entrances.
 func (v *revision) marks(now, doc *Plan) {
 	const access = Accessible | Companion
 	from, to := now.remarked(doc)
 	for i := range to {
-		if was, is := from[i].Attributes&access, to[i].Attributes&access; was != is {
-			v.problemAtf("$.plan", "is another plan than the event has: section %q row %q seat %q is %s instead of %s; which seats are accessible or for companions cannot be changed any more",
-				to[i].Section, to[i].Row, to[i].Seat, orOrdinary(is), orOrdinary(was))
-			return
+		if from[i].Attributes&access != to[i].Attributes&access {
+			v.Access = append(v.Access, to[i])
 		}
 	}
 	for i := range to {
@@ -220,13 +218,6 @@ func (v *revision) marks(now, doc *Plan) {
 		v.differ("plan"+memberPath(m.Section)+memberPath(m.Row)+memberPath(m.Seat)+".attributes", from[i].Attributes, m.Attributes)
 	}
 	v.Marks, v.Plan = to, doc
-}
-
-func orOrdinary(a Attributes) string {
-	if a == 0 {
-		return "ordinary"
-	}
-	return a.Words()
 }
 
 // entrances takes those that the document names.

@@ -203,12 +203,18 @@ func TestRevisedPlaces(t *testing.T) {
 		}
 	}
 	for want, to := range map[string]NewEvent{
-		"which seats are accessible or for companions cannot be changed": event("", `["companion"]`, `["accessible"]`),
-		"which is drawn differently":                                     event("", `"x": 75`, `"x": 76`, `["aisle"]`, `[]`),
+		"which is drawn differently":                   event("", `"x": 75`, `"x": 76`, `["aisle"]`, `[]`),
+		`seat "2" has the category "A" instead of "B"`: event("", `"category": "B", "position": {"x": 25, "y": 0}`, `"category": "A", "position": {"x": 25, "y": 0}`),
 	} {
 		if _, err := revised(event(""), to); !fault.Is(err, fault.Invalid) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", want, err)
 		}
+	}
+	// Seats that are kept for other people are told apart: they cannot change at any time.
+	r, err := revised(event(""), event("", `["aisle"]`, `["aisle", "restricted_view"]`, `"accessible", "aisle"`, `"aisle"`, `["companion"]`, `["accessible"]`))
+	want := []SeatMark{{"Balcony", "1", "1", Aisle}, {"Balcony", "1", "2", Accessible}}
+	if err != nil || len(r.Changes) != 3 || len(r.Marks) != 3 || !slices.Equal(r.Access, want) {
+		t.Errorf("kept for others are %v of %v, %v", r.Access, r.Marks, err)
 	}
 }
 

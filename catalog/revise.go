@@ -62,6 +62,7 @@ type Revision struct {
 
 	Entrances map[string]string // of sections that have another one, by name
 	Marks     []SeatMark        // seats of which something else is special
+	Access    []SeatMark        // those of them that are kept for other people than before
 	Plan      *Plan             // the one that says so; nil: the event keeps its
 }
 

@@ -43,11 +43,20 @@ type audited struct {
 	miscount bool
 }
 
-// Rebuild loads an inventory that is missing from Postgres.
+// Rebuild loads an inventory that is missing from Postgres. One that is of an older
+// layout learns which seats are kept for some people now.
 func (i *Inventory) Rebuild(ctx context.Context, event string) error {
 	_, err, _ := i.flight.Do("rebuild "+event, func() (any, error) {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
+		layout, err := i.catalog.Layout(ctx, event)
+		if err != nil {
+			return nil, err
+		}
+		there, err := i.holds.Reshape(ctx, event, layout.Revision, i.shapes(layout))
+		if err != nil || there {
+			return nil, err
+		}
 		return nil, i.load(ctx, event, 0)
 	})
 	return err
@@ -68,7 +77,7 @@ func (i *Inventory) load(ctx context.Context, event string, expected int64) erro
 	if err != nil {
 		return err
 	}
-	l := Loading{Truth: truth, Buyers: buyers, Shapes: i.shapes(layout)}
+	l := Loading{Truth: truth, Buyers: buyers, Shapes: i.shapes(layout), Revision: layout.Revision}
 	if len(l.Shapes) != len(truth.States) {
 		return errors.New("checkout: the catalog and the orders disagree about how many tickets there are")
 	}

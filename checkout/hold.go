@@ -77,7 +77,7 @@ type HoldRules struct {
 // HoldStore keeps holds and the live inventory. Its errors are faults:
 // PassLapsed (no lease), LimitReached, TicketsTaken (a TakenError), SingleSeats (a
 // SinglesError), SoldOut, HoldLapsed, Forbidden, Conflict, ErrNoInventory when the
-// event's inventory must be loaded first, and Unavailable when the store does
+// event's inventory must be loaded first, or is of an older layout than a hold asks for, and Unavailable when the store does
 // not answer.
 type HoldStore interface {
 	// Hold makes a hold, or returns the one made before under this id.
@@ -109,6 +109,10 @@ type HoldStore interface {
 	// Load replaces the inventory if its seq still is what it was, or if it, or a
 	// part of it, is missing (expected 0). It reports whether it did. Live holds survive.
 	Load(ctx context.Context, event string, expected int64, l Loading) (bool, error)
+	// Reshape tells an inventory that is of an older layout what its tickets' places
+	// are now. It reports whether there is an inventory, which then is of this layout
+	// or a later one.
+	Reshape(ctx context.Context, event string, revision int, shapes []SeatShape) (bool, error)
 	// Locked tells which of these tickets are locked by a live hold.
 	Locked(ctx context.Context, event string, ordinals []int) ([]bool, error)
 	// Allot keeps tickets for a channel, 0 for none, and returns which. Those
@@ -138,8 +142,9 @@ type Loading struct {
 	Truth
 	Buyers
 
-	Shapes []SeatShape
-	Stock  Stock // what counting the states gives
+	Shapes   []SeatShape
+	Revision int   // of the layout
+	Stock    Stock // what counting the states gives
 }
 
 // Settlement is what Postgres decided about tickets.

@@ -4,9 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"onsale/catalog"
+	catalogpg "onsale/catalog/pgstore"
 	"onsale/checkout"
 	"onsale/internal/fault"
 	"onsale/lua"
@@ -190,6 +195,85 @@ func TestPartsGoMissing(t *testing.T) {
 		}
 	}
 	h.hold(h.admit(time.Minute), 6)
+}
+
+// TestSeatsAreKeptForOthers changes which seats are accessible while an event is not on
+// sale: what is loaded already follows, before anybody holds a seat again, and nothing of
+// it is forgotten.
+func TestSeatsAreKeptForOthers(t *testing.T) {
+	t.Parallel()
+	var cache *catalog.Cache
+	h := newHouse(t, func(d *checkout.Deps) { cache, _ = d.Catalog.(*catalog.Cache) })
+	ctx := t.Context()
+	store := catalogpg.New(h.db, nil)
+	// best looks what somebody would get.
+	best := func(quantity, accessible int) ([]int, error) {
+		v := h.admit(time.Minute)
+		hold, err := h.Hold(ctx, checkout.HoldRequest{Event: h.event, Visitor: v, Best: &checkout.BestAvailable{
+			Quantity: quantity, Tier: -1, Section: -1, Accessible: accessible,
+		}})
+		if err == nil {
+			err = h.ReleaseHold(ctx, h.event, v, hold.ID)
+		}
+		return hold.Ordinals, err
+	}
+	h.bought(30)
+	if _, err := best(1, 1); !fault.Is(err, fault.SoldOut) {
+		t.Errorf("before, an accessible seat: %v", err)
+	}
+	before, err := h.holds.Snapshot(ctx, h.event)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The first two seats of the house are for who needs one, and who comes along.
+	doc, err := store.EventDocument(ctx, h.event, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	marked := regexp.MustCompile(`"seat_number": ?"1"`).ReplaceAll(doc, []byte(`"attributes": ["accessible"], $0`))
+	marked = regexp.MustCompile(`"seat_number": ?"2"`).ReplaceAll(marked, []byte(`"attributes": ["companion"], $0`))
+	revise := func(status string) error {
+		to, _, err := catalog.ParseEvent(regexp.MustCompile(`("status": ?)"\w+"`).ReplaceAll(marked, []byte(`$1"`+status+`"`)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = store.ReviseEvent(ctx, h.event, to, catalog.Revising{HoldsLast: time.Hour, Actor: "test"})
+		cache.Changed(h.event)
+		return err
+	}
+	if err := revise("on_sale"); !fault.Is(err, fault.Conflict) || !strings.Contains(err.Error(), "while the event is on sale") {
+		t.Errorf("on sale: %v", err)
+	}
+	if got, err := best(2, 0); err != nil || !slices.Equal(got, []int{0, 1}) {
+		t.Errorf("before, the best two are %v, %v", got, err)
+	}
+	h.exec(`update events set status = 'draft' where id = $1`, h.event)
+	h.exec(`update events set off_sale_at = now() - interval '61 minutes' where id = $1`, h.event)
+	// On sale again by the same document.
+	if err := revise("on_sale"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := best(2, 0); err != nil || !slices.Equal(got, []int{2, 3}) {
+		t.Errorf("the best two are %v, %v", got, err)
+	}
+	if got, err := best(2, 1); err != nil || !slices.Equal(got, []int{0, 1}) {
+		t.Errorf("an accessible seat and the one beside it are %v, %v", got, err)
+	}
+	after, err := h.holds.Snapshot(ctx, h.event)
+	if err != nil || after.Stock.Epoch != before.Stock.Epoch || after.Stock.Sold != 1 {
+		t.Errorf("the inventory was loaded anew: %+v, was %+v, %v", after.Stock, before.Stock, err)
+	}
+	// A server that lost everything learns it with the rest.
+	keys, err := h.rdb.Keys(ctx, "*{"+h.event+"}*").Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.rdb.Del(ctx, keys...).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := best(2, 1); err != nil || !slices.Equal(got, []int{0, 1}) {
+		t.Errorf("after Redis forgot: %v, %v", got, err)
+	}
 }
 
 // TestRunSweepsAndRebuilds runs the watch as a node does.

@@ -39,6 +39,7 @@ type Wanted struct {
 	Ordinals []int
 	Areas    []WantedArea
 	Best     *WantedBest
+	Revision int // of the layout that says so
 }
 
 // WantedArea is a quantity from some stretches. Channel is a number, 0 for none.
@@ -58,7 +59,7 @@ type WantedBest struct {
 // wanted turns a request into stretches of tickets. channel resolves a channel's
 // name to its number.
 func wanted(r *HoldRequest, layout *catalog.Layout, channel func(string) (int, error)) (w Wanted, err error) {
-	w.Ordinals = r.Ordinals
+	w.Ordinals, w.Revision = r.Ordinals, layout.Revision
 	for _, a := range r.Areas {
 		s := layout.Sections[a.Section]
 		area := WantedArea{Quantity: a.Quantity, Where: []Stretch{{First: s.First, Last: s.First + s.Count - 1, Area: true}}}

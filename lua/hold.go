@@ -20,6 +20,7 @@ var (
 	inventoryLoad   = loadHold("inventory_load.lua")
 	inventorySettle = loadHold("inventory_settle.lua")
 	inventoryAllot  = loadHold("inventory_allot.lua")
+	inventoryShape  = loadHold("inventory_shape.lua")
 )
 
 // loadHold makes a script about holds ready to run, with the prelude before it.
@@ -113,16 +114,17 @@ type HoldInput struct {
 	Ordinals    []int
 	Areas       []Quantity
 	Best        *Best
+	Revision    int // of the layout it was made from; an inventory of an older one is none
 }
 
 // Hold runs hold.lua for requests of one event, and returns one reply for each.
 func Hold(ctx context.Context, rdb redis.Scripter, event string, in []HoldInput) ([]HoldReply, error) {
-	args := make([]any, 0, 2+10*len(in))
+	args := make([]any, 0, 2+11*len(in))
 	args = append(args, holdArgs(event)...)
 	for i := range in {
 		args = in[i].append(args)
 	}
-	values, err := holdMake.Run(ctx, rdb, holdKeys(event, ActiveKey(event)), args...).Slice()
+	values, err := holdMake.Run(ctx, rdb, holdKeys(event, ActiveKey(event), RevisionKey(event)), args...).Slice()
 	if err != nil {
 		return nil, fmt.Errorf("hold.lua: %w", err)
 	}
@@ -160,7 +162,7 @@ func (in *HoldInput) append(args []any) []any {
 		best = fmt.Sprintf("%d:%d:%d:%d", b.N, b.Channel, b.Accessible, split)
 		where, accessibly = stretches(b.Where), stretches(b.Accessibly)
 	}
-	return append(args, in.Visitor, in.ID, in.TTL.Milliseconds(), in.Limit, in.Singles, ordinals(in.Ordinals), areas.String(), best, where, accessibly)
+	return append(args, in.Visitor, in.ID, in.TTL.Milliseconds(), in.Limit, in.Singles, ordinals(in.Ordinals), areas.String(), best, where, accessibly, in.Revision)
 }
 
 // HoldCall is a call of one of the scripts about a hold that is there, which may be
@@ -371,6 +373,7 @@ type InventoryInput struct {
 	Orders   map[int]time.Duration // ordinal → how long its open order still has it
 	Bought   map[string]int        // visitor → tickets
 	Access   map[string]string     // visitor → bytes of their channels
+	Revision int                   // of the layout
 }
 
 // LoadInventory runs inventory_load.lua and reports whether it loaded.
@@ -381,11 +384,21 @@ func LoadInventory(ctx context.Context, rdb redis.Scripter, in InventoryInput) (
 			fmt.Fprintf(&orders, "%d:%d;", o, ms)
 		}
 	}
-	n, err := inventoryLoad.Run(ctx, rdb, holdKeys(in.Event), holdArgs(in.Event,
+	n, err := inventoryLoad.Run(ctx, rdb, holdKeys(in.Event, RevisionKey(in.Event)), holdArgs(in.Event,
 		in.Expected, in.Status, in.Shape, in.Tiers, in.Allot, pairs(in.Counts), orders.String(),
-		pairs(in.Bought), pairs(in.Access))...).Int64()
+		pairs(in.Bought), pairs(in.Access), in.Revision)...).Int64()
 	if err != nil {
 		return false, fmt.Errorf("inventory_load.lua: %w", err)
+	}
+	return n == 1, nil
+}
+
+// ShapeInventory runs inventory_shape.lua: an inventory of an older layout gets
+// another shape. loaded is false when there is none.
+func ShapeInventory(ctx context.Context, rdb redis.Scripter, event string, revision int, shape []byte) (loaded bool, err error) {
+	n, err := inventoryShape.Run(ctx, rdb, holdKeys(event, RevisionKey(event)), holdArgs(event, revision, shape)...).Int64()
+	if err != nil {
+		return false, fmt.Errorf("inventory_shape.lua: %w", err)
 	}
 	return n == 1, nil
 }

@@ -2,9 +2,10 @@
 --
 -- KEYS
 --   1-11 as in hold_prelude   12 active wr:{e}:active zset visitor -> end of lease (ms)
+--   13 revision inv:{e}:revision of the layout that the shape is of
 -- ARGV
 --   1-2 as in hold_prelude
---   3.. for each request, ten arguments:
+--   3.. for each request, eleven arguments:
 --       visitor, hold id, ttl (ms), most tickets one buyer may have;
 --       single seats: 'allow', 'avoid' (in what the script chooses) or 'refuse' (in
 --       what is picked, too);
@@ -14,6 +15,7 @@
 --       where the best are searched: "first-last,…" in order, "first+last" where
 --       neighbours don't matter;
 --       where accessible seats are searched: "first-last,…"
+--       revision of the layout that the request was made from
 -- RETURNS
 --   a reply for each: a hold, made now or before under this id; -1, -2, -3, -4, -5,
 --   -7, -10 or -11
@@ -26,7 +28,7 @@
 --   one scan (by memchr) of the status bytes up to where they are found, and O(k) for
 --   each place that is looked at and turned down.
 
-local ACTIVE = KEYS[12]
+local ACTIVE, REVISION = KEYS[12], KEYS[13]
 local CHUNK = 8000 -- bytes of the house that are read at once
 local MANY = 100 -- where counting what is left ends
 
@@ -274,7 +276,7 @@ end
 local leases = {}
 local function look_up()
   local ids, visitors = {}, {}
-  for at = 3, #ARGV, 10 do
+  for at = 3, #ARGV, 11 do
     visitors[#visitors + 1], ids[#ids + 1] = ARGV[at], ARGV[at + 1]
   end
   local ends_of = redis.call('ZMSCORE', ACTIVE, unpack(visitors))
@@ -286,6 +288,14 @@ local function look_up()
     if lists[visitor] == nil then lists[visitor] = known[i] end
     bought[visitor] = buys[i] or '0'
   end
+end
+
+-- outdated tells whether the shape is of an older layout than a request.
+local shaped
+local function outdated(revision)
+  if revision == 0 then return false end
+  shaped = shaped or tonumber(redis.call('GET', REVISION) or '0')
+  return shaped < revision
 end
 
 -- make serves the request whose arguments begin at `at`.
@@ -302,6 +312,7 @@ local function make(at)
     if before.expires > now then return told(before) end
     finish(id, before)
   end
+  if outdated(tonumber(ARGV[at + 10])) then return {-5} end
   local expires = math.min(now + ttl, lease)
   local px = int(expires - now)
 
@@ -362,6 +373,6 @@ end
 sweep(SWEEP)
 look_up()
 local replies = {}
-for at = 3, #ARGV, 10 do replies[#replies + 1] = make(at) end
+for at = 3, #ARGV, 11 do replies[#replies + 1] = make(at) end
 commit()
 return replies

@@ -6,7 +6,7 @@
 --   2 seq    inv:{e}:seq     number of the last change, grows for ever
 --   3 count  inv:{e}:count   hash: tickets by status and tier (A0 H0 S0 X0 A1 …), and the
 --                            epoch, which is the seq of the last load
---   4 shape  inv:{e}:shape   one byte a ticket, never changes: 64 + flags (below)
+--   4 shape  inv:{e}:shape   one byte a ticket: 64 + flags (below); changes by inventory_shape
 --   5 tiers  inv:{e}:tiers   one byte a ticket, never changes: 48 + index of its tier
 --   6 allot  inv:{e}:allot   one byte a ticket: 48 + number of the channel it is kept for,
 --                            48 for none; missing while the event has no channels
@@ -31,7 +31,7 @@
 --   -2 had        more than one buyer may have; had = held and bought
 --   -3 ordinal…   these are taken
 --   -4 left       no such tickets next to each other; left = how many match, 100 for many
---   -5            the inventory is not in Redis
+--   -5            the inventory is not in Redis, or of an older layout
 --   -6            no live hold with this id
 --   -7            the hold is another visitor's
 --   -8            no extensions left, or the lease leaves no more time

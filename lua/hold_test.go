@@ -37,6 +37,10 @@ func TestHoldWrappersKeepTheirContracts(t *testing.T) {
 			_, _, err := Settle(ctx, r, SettleInput{Event: event, To: 'S', Ordinals: []int{1}})
 			return err
 		},
+		"inventory_shape.lua": func(ctx context.Context, r *recorder) error {
+			_, err := ShapeInventory(ctx, r, event, 1, []byte("@"))
+			return err
+		},
 		"inventory_allot.lua": func(ctx context.Context, r *recorder) error {
 			_, _, err := Allot(ctx, r, event, 1, false, []int{1})
 			return err
@@ -56,7 +60,7 @@ func TestHoldWrappersKeepTheirContracts(t *testing.T) {
 		if len(r.keys) != max(c.keys, 11) || c.keys == 0 {
 			t.Errorf("%s: %d keys are sent, the header says %d", name, len(r.keys), c.keys)
 		}
-		if n := len(r.args); n != c.args && (!c.open || name != "hold.lua" || n != 2+2*10) {
+		if n := len(r.args); n != c.args && (!c.open || name != "hold.lua" || n != 2+2*11) {
 			t.Errorf("%s: %d arguments are sent, the header says %d", name, len(r.args), c.args)
 		}
 		for _, key := range r.keys {

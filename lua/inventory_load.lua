@@ -1,7 +1,7 @@
 -- inventory_load: put an event's inventory, as Postgres knows it, into Redis.
 --
 -- KEYS
---   1-11 as in hold_prelude
+--   1-11 as in hold_prelude   12 revision inv:{e}:revision of the layout that the shape is of
 -- ARGV
 --   1-2 as in hold_prelude
 --   3 the seq that was read before Postgres was; '' = load only if missing,
@@ -10,6 +10,7 @@
 --   8 what counting gives "field:number;…"
 --   9 open orders "ordinal:ms it still has;…"
 --   10 bought "visitor:tickets;…"   11 members of channels "visitor:bytes;…"
+--   12 revision of the layout
 -- RETURNS  1 loaded, 0 the inventory changed (or was there) and was left alone
 -- INVARIANTS
 --   Live holds survive, unless Postgres has sold their ticket or blocked it. seq
@@ -24,6 +25,7 @@ if whole and expected ~= (current or '') then return 0 end
 
 redis.call('SET', STATUS, bytes)
 redis.call('SET', SHAPE, ARGV[5])
+redis.call('SET', KEYS[12], ARGV[12])
 redis.call('SET', TIERS, ARGV[6])
 if ARGV[7] == '' then redis.call('DEL', ALLOT) else redis.call('SET', ALLOT, ARGV[7]) end
 redis.call('DEL', COUNT, BOUGHT, ACCESS)

@@ -86,8 +86,12 @@ func SeqKey(event string) string { return "inv:{" + event + "}:seq" }
 func CountKey(event string) string { return "inv:{" + event + "}:count" }
 
 // ShapeKey is the string with one byte per ticket that says where rows and runs
-// begin and which seats are kept for some people. It never changes.
+// begin and which seats are kept for some people. It changes with RevisionKey.
 func ShapeKey(event string) string { return "inv:{" + event + "}:shape" }
+
+// RevisionKey is the number of the event's layout that ShapeKey is of, at least;
+// missing is 0.
+func RevisionKey(event string) string { return "inv:{" + event + "}:revision" }
 
 // TiersKey is the string with one byte per ticket, its tier. It never changes.
 func TiersKey(event string) string { return "inv:{" + event + "}:tiers" }

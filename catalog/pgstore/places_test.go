@@ -149,9 +149,6 @@ func TestRevisedPlacesReachAllThatShowThem(t *testing.T) {
 	if r, err := store.ReviseEvent(ctx, e.ID, to, pgstore.Revising{Actor: "test"}); err != nil || len(r.Changes) != 0 {
 		t.Errorf("again: %v, %v", r.Changes, err)
 	}
-	if _, err := store.ReviseEvent(ctx, e.ID, places(t, "Revised places", `["accessible"]`, `["companion"]`), pgstore.Revising{Actor: "test"}); !fault.Is(err, fault.Invalid) {
-		t.Errorf("another accessible seat: %v", err)
-	}
 	// A second revision counts on.
 	if _, err := store.ReviseEvent(ctx, e.ID, places(t, "Revised places", "Door A", "Door D"), pgstore.Revising{Actor: "test"}); err != nil {
 		t.Fatal(err)
@@ -181,5 +178,63 @@ func TestPatchedImages(t *testing.T) {
 	bad := []catalog.Image{{URL: "http://images.example/1.png", Alt: "x", Width: 1, Height: 1}}
 	if _, err = store.UpdateEvent(ctx, e.ID, catalog.EventPatch{Images: &bad}); !fault.Is(err, fault.Invalid) {
 		t.Errorf("a picture over http: %v", err)
+	}
+}
+
+// TestAccessWaitsForHolds: which seats are kept for some people changes when nobody can
+// have one of them on hold, and not before.
+func TestAccessWaitsForHolds(t *testing.T) {
+	t.Parallel()
+	store, pool := newStore(t)
+	ctx := t.Context()
+	e, err := store.CreateEvent(ctx, places(t, "Kept"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	to := places(t, "Kept", `["accessible"]`, `["companion"]`)
+	revise := func(doc catalog.NewEvent, dry bool) (catalog.Revision, error) {
+		return store.ReviseEvent(ctx, e.ID, doc, pgstore.Revising{HoldsLast: time.Hour, DryRun: dry, Actor: "test"})
+	}
+	refused := func(when, want string) {
+		t.Helper()
+		for _, dry := range []bool{true, false} {
+			if _, err := revise(to, dry); !fault.Is(err, fault.Conflict) || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s (dry %t): %v", when, dry, err)
+			}
+		}
+	}
+	exec := func(sql string) {
+		t.Helper()
+		if _, err := pool.Exec(ctx, sql, e.ID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	refused("on sale", "which seats are accessible or for companions cannot change while the event is on sale")
+	if _, err := revise(places(t, "Kept", `["aisle"]`, `["restricted_view"]`), false); err != nil {
+		t.Errorf("what keeps a seat for nobody, on sale: %v", err)
+	}
+	draft := "draft"
+	if _, err := store.UpdateEvent(ctx, e.ID, catalog.EventPatch{Status: &draft}); err != nil {
+		t.Fatal(err)
+	}
+	refused("just off sale", "which seats are accessible or for companions cannot change before")
+	exec(`update events set off_sale_at = off_sale_at - interval '61 minutes' where id = $1`)
+	exec(`with u as (insert into users (id, visitor) values (gen_random_uuid(), 'v') returning id), o as (
+		insert into orders (id, event_id, user_id, visitor, hold_id, status, currency, total_amount, buyer_name, buyer_email, pay_by)
+		select gen_random_uuid(), $1, id, 'v', 'h', 'awaiting_payment', 'EUR', 2000, 'A', 'a@example.com', now() from u returning *)
+		update tickets t set status = 'reserved', user_id = o.user_id, order_id = o.id, reserved_until = now() + interval '1 minute'
+		from o where t.event_id = o.event_id and t.ordinal = 2`)
+	refused("with an open order", "1 of them are in orders that wait for their payment")
+	exec(`update tickets set status = 'purchased', reserved_until = null where event_id = $1 and order_id is not null`)
+	r, err := revise(to, false)
+	if err != nil || len(r.Notes) != 1 || !strings.Contains(r.Notes[0], "1 of the seats") {
+		t.Errorf("with a sold one: %v, %v", r.Notes, err)
+	}
+	page, err := store.Tickets(ctx, catalog.TicketQuery{Event: e.ID})
+	if want := []string{"1 Door A aisle", "2 Door A", "3 Door A companion", "Yard", "Yard"}; err != nil || !slices.Equal(said(page.Tickets), want) {
+		t.Errorf("the seats are %q, %v", said(page.Tickets), err)
+	}
+	if r, err := revise(to, false); err != nil || len(r.Changes) != 0 {
+		t.Errorf("again: %v, %v", r.Changes, err)
 	}
 }

@@ -96,8 +96,14 @@ select status, off_sale_at, coalesce(off_sale_at + @hold::interval < clock_times
 	if err != nil {
 		return r, err
 	}
+	sale := saleState{status, offSale, holdsOver, how.HoldsLast}
 	if len(r.Priced) > 0 {
-		if err := mayPrice(ctx, tx, r, status, offSale, holdsOver, how.HoldsLast); err != nil {
+		if err := mayPrice(ctx, tx, r, sale); err != nil {
+			return r, err
+		}
+	}
+	if len(r.Access) > 0 {
+		if err := mayKeep(ctx, tx, &r, sale); err != nil {
 			return r, err
 		}
 	}
@@ -107,16 +113,31 @@ select status, off_sale_at, coalesce(off_sale_at + @hold::interval < clock_times
 	return r, revise(ctx, tx, id, r, how.Actor)
 }
 
-// mayPrice refuses another price while somebody may be buying at the one of now:
-// holds and pages have shown it.
-func mayPrice(ctx context.Context, tx pgx.Tx, r catalog.Revision, status string, offSale *time.Time, holdsOver bool, last time.Duration) error {
-	if status == "on_sale" {
-		return fault.New(fault.Conflict, "prices cannot change while the event is on sale: tickets may be on hold at the prices of now. "+
-			"Make it a draft or postpone it first, and change them %s later", last)
+// saleState is whether anybody may be buying: pages and holds show an event as it is.
+type saleState struct {
+	status    string
+	offSale   *time.Time // since when it is not on sale any more
+	holdsOver bool       // those that were made before
+	last      time.Duration
+}
+
+// over refuses a change while somebody may be buying. what changes is as now.
+func (s saleState) over(what, now string) error {
+	if s.status == "on_sale" {
+		return fault.New(fault.Conflict, "%s cannot change while the event is on sale: tickets may be on hold %s. "+
+			"Make it a draft or postpone it first, and change them %s later", what, now, s.last)
 	}
-	if !holdsOver {
-		return fault.New(fault.Conflict, "prices cannot change before %s: the event was on sale until %s, and tickets may still be on hold at the prices of now",
-			offSale.Add(last).UTC().Format(time.RFC3339), offSale.UTC().Format(time.RFC3339))
+	if !s.holdsOver {
+		return fault.New(fault.Conflict, "%s cannot change before %s: the event was on sale until %s, and tickets may still be on hold %s",
+			what, s.offSale.Add(s.last).UTC().Format(time.RFC3339), s.offSale.UTC().Format(time.RFC3339), now)
+	}
+	return nil
+}
+
+// mayPrice refuses another price while somebody may be buying at the one of now.
+func mayPrice(ctx context.Context, tx pgx.Tx, r catalog.Revision, sale saleState) error {
+	if err := sale.over("prices", "at the prices of now"); err != nil {
+		return err
 	}
 	tiers := make([]string, len(r.Priced))
 	for i, t := range r.Priced {

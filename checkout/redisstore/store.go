@@ -100,7 +100,7 @@ func (s *Store) call(ctx context.Context, hold string, c lua.HoldCall, rules che
 
 // Hold implements checkout.HoldStore.
 func (s *Store) Hold(ctx context.Context, event, visitor, id string, w checkout.Wanted, ttl time.Duration, rules checkout.HoldRules) (checkout.HeldTickets, error) {
-	in := lua.HoldInput{Visitor: visitor, ID: id, TTL: ttl, Limit: rules.Limit, Singles: singles(rules), Ordinals: w.Ordinals}
+	in := lua.HoldInput{Visitor: visitor, ID: id, TTL: ttl, Limit: rules.Limit, Singles: singles(rules), Ordinals: w.Ordinals, Revision: w.Revision}
 	for _, a := range w.Areas {
 		in.Areas = append(in.Areas, lua.Quantity{N: a.Quantity, Channel: a.Channel, Where: stretches(a.Where)})
 	}
@@ -415,8 +415,8 @@ func (s *Store) Load(ctx context.Context, event string, expected int64, l checko
 	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
 	defer cancel()
 	in := lua.InventoryInput{
-		Event: event, Status: make([]byte, len(l.States)), Shape: make([]byte, len(l.Shapes)), Tiers: make([]byte, len(l.Shapes)),
-		Counts: make(map[string]int), Orders: l.Orders, Bought: l.Bought, Access: make(map[string]string),
+		Event: event, Status: make([]byte, len(l.States)), Shape: shapeBytes(l.Shapes), Tiers: make([]byte, len(l.Shapes)),
+		Counts: make(map[string]int), Orders: l.Orders, Bought: l.Bought, Access: make(map[string]string), Revision: l.Revision,
 	}
 	if expected > 0 {
 		in.Expected = strconv.FormatInt(expected, 10)
@@ -425,7 +425,7 @@ func (s *Store) Load(ctx context.Context, event string, expected int64, l checko
 		in.Status[o] = byte(state)
 	}
 	for o := range l.Shapes {
-		in.Shape[o], in.Tiers[o] = lua.ShapeByte(flags(&l.Shapes[o])), lua.TierByte(l.Shapes[o].Tier)
+		in.Tiers[o] = lua.TierByte(l.Shapes[o].Tier)
 	}
 	for t, counts := range l.Stock.Tiers {
 		for _, state := range checkout.TicketStates {
@@ -443,6 +443,25 @@ func (s *Store) Load(ctx context.Context, event string, expected int64, l checko
 		return false, down(err)
 	}
 	return loaded, nil
+}
+
+// Reshape implements checkout.HoldStore.
+func (s *Store) Reshape(ctx context.Context, event string, revision int, shapes []checkout.SeatShape) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
+	defer cancel()
+	loaded, err := lua.ShapeInventory(ctx, s.rdb, event, revision, shapeBytes(shapes))
+	if err != nil {
+		return false, down(err)
+	}
+	return loaded, nil
+}
+
+func shapeBytes(shapes []checkout.SeatShape) []byte {
+	b := make([]byte, len(shapes))
+	for o := range shapes {
+		b[o] = lua.ShapeByte(flags(&shapes[o]))
+	}
+	return b
 }
 
 func flags(s *checkout.SeatShape) (f int) {

@@ -522,6 +522,76 @@ func TestLoadKeepsLiveHolds(t *testing.T) {
 	})
 }
 
+// TestReshape tells an inventory that other seats are for who needs them: requests that
+// know it wait for that, and nothing else of it changes.
+func TestReshape(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
+		ctx := context.Background()
+		h := hallOf(t, rdb, "00000000")
+		v := h.visitor(time.Minute)
+		mine, err := h.pick(v, time.Minute, 7)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, err := h.Snapshot(ctx, h.event)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ask := func(revision, quantity, accessible int) ([]int, error) {
+			held, err := h.want(h.visitor(time.Minute), checkout.Wanted{Best: h.search(quantity, -1, accessible), Revision: revision}, time.Minute)
+			return held.Ordinals, err
+		}
+		reshape := func(revision int, rows string, want bool) {
+			t.Helper()
+			if there, err := h.Reshape(ctx, h.event, revision, house(rows)); err != nil || there != want {
+				t.Fatalf("reshaped to %s: %t, %v", rows, there, err)
+			}
+		}
+		h.rows = "ac000000"
+		if _, err := ask(1, 1, 0); !errors.Is(err, checkout.ErrNoInventory) {
+			t.Errorf("before the inventory knows: %v", err)
+		}
+		reshape(1, h.rows, true)
+		reshape(0, "00000000", true) // by a node that does not know yet
+		if s, err := h.Snapshot(ctx, h.event); err != nil || fmt.Sprint(s) != fmt.Sprint(before) {
+			t.Errorf("what people see was %v, is %v, %v", before, s, err)
+		}
+		if got, err := ask(1, 2, 1); err != nil || fmt.Sprint(got) != "[0 1]" {
+			t.Errorf("an accessible seat and one beside it: %v, %v", got, err)
+		}
+		if got, err := ask(0, 1, 0); err != nil || fmt.Sprint(got) != "[2]" { // a node that is late asks all the same
+			t.Errorf("the best seat: %v, %v", got, err)
+		}
+		if _, err := h.Get(ctx, h.event, v, mine.ID); err != nil {
+			t.Errorf("the hold of before: %v", err)
+		}
+		h.load(before.Stock.Seq, "AAAAAAAA", "00000000", false)
+		s, err := h.Snapshot(ctx, h.event)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Loaded by a node that is late, it is known to be old.
+		h.load(s.Stock.Seq, "AAAAAAAA", "00000000", true)
+		if _, err := ask(1, 1, 0); !errors.Is(err, checkout.ErrNoInventory) {
+			t.Errorf("after it was loaded by an old layout: %v", err)
+		}
+		for _, key := range []string{lua.StatusKey(h.event), lua.SeqKey(h.event), lua.CountKey(h.event), lua.ShapeKey(h.event), lua.TiersKey(h.event)} {
+			if err := rdb.Rename(ctx, key, key+":away").Err(); err != nil {
+				t.Fatal(err)
+			}
+			reshape(1, h.rows, false)
+			if err := rdb.Rename(ctx, key+":away", key).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		reshape(1, h.rows, true)
+		if _, err := ask(1, 1, 0); err != nil {
+			t.Errorf("in the end: %v", err)
+		}
+	})
+}
+
 func TestNoInventory(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
