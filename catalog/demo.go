@@ -2,18 +2,25 @@ package catalog
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"onsale/internal/fault"
 )
 
-// Demo is what the demonstration sells: a theatre, an arena and a club, next
-// spring as seen from now. Houses, artists and events are invented; everything
-// is the same whenever now is in the same season.
-func Demo(now time.Time) ([]NewEvent, error) {
+// demoPosters is the folder of the demo's pictures on the program's own site.
+const demoPosters = "/assets/posters/"
+
+// Demo is what the demonstration sells: a theatre, an arena, a club and four
+// evenings of a small stage, next spring and summer as seen from now. Houses, artists
+// and events are invented; everything is the same whenever now is in the same season.
+// site is the program's own public address: its pictures come from there, and there
+// are none where pages could not show them.
+func Demo(now time.Time, site string) ([]NewEvent, error) {
 	theatre, _, err := ParsePlan(demoTheatre())
 	if err != nil {
 		return nil, fmt.Errorf("demo theatre: %w", err)
@@ -39,6 +46,17 @@ func Demo(now time.Time) ([]NewEvent, error) {
 		return &t
 	}
 	vat := Tax{Name: "VAT", Rate: 7000, Included: true} // of concerts and theatre in Germany
+	poster := func(name, alt string) []Image {
+		i := Image{URL: strings.TrimSuffix(site, "/") + demoPosters + name + ".svg", Alt: alt, Width: 1600, Height: 900}
+		if _, ok := ImageOrigin(i.URL); !ok {
+			return nil
+		}
+		return []Image{i}
+	}
+	evenings, err := demoSeries(on(time.June, time.Wednesday, 20, 0), poster("improv", "A stage with red curtains and two speech bubbles: a question and an exclamation"))
+	if err != nil {
+		return nil, fmt.Errorf("demo series: %w", err)
+	}
 	clubNight, arenaNight, premiere := on(time.March, time.Friday, 21, 0), on(time.May, time.Saturday, 20, 0), on(time.April, time.Saturday, 19, 30)
 
 	return []NewEvent{{
@@ -47,6 +65,7 @@ func Demo(now time.Time) ([]NewEvent, error) {
 		StartsAt:    clubNight, DoorsAt: doors(clubNight, time.Hour),
 		Venue:   Venue{Name: "Kupferwerk", Address: "Hafenstraße 88", City: "Köln", Country: "DE"},
 		Artists: []string{"Kapitel Neun", "Ida Lohmar"},
+		Images:  poster("kapitel-neun", "A crowd in the beams of spotlights before a glowing nine"),
 		Areas:   []StandingArea{{Name: "Club floor", Capacity: 600, Amount: 2800, Type: "standing", Entrance: "Courtyard"}},
 		Terms:   Terms{FeePerOrder: 150, Tax: vat},
 		Room:    DefaultRoom(),
@@ -57,6 +76,7 @@ func Demo(now time.Time) ([]NewEvent, error) {
 		Terms:   Terms{Tax: vat, Cancel: &CancelPolicy{UntilHours: 72, KeepsFees: true}},
 		Venue:   Venue{Name: "Theater am Lindenufer", Address: "Uferpromenade 2", City: "Leipzig", Country: "DE"},
 		Artists: []string{"Lindenufer Ensemble", "Quartett Halbmond"},
+		Images:  poster("glass-garden", "A lit greenhouse with red flowers in the snow"),
 		Plan:    theatre,
 		Prices: []Price{
 			{Category: "Box", Type: "vip", Amount: 11900, Color: "#7b1fa2"},
@@ -75,6 +95,7 @@ func Demo(now time.Time) ([]NewEvent, error) {
 		Terms:   Terms{FeePerTicket: 350, FeePerOrder: 200, Tax: vat, Cancel: &CancelPolicy{UntilHours: 14 * 24, KeepsFees: true}},
 		Venue:   Venue{Name: "Elbkai Arena", Address: "Am Grasbrookkai 10", City: "Hamburg", Country: "DE"},
 		Artists: []string{"Mira Voss", "The Paper Boats"},
+		Images:  poster("lanterns", "Paper lanterns above a city by the water at dusk"),
 		Plan:    arena,
 		Prices: []Price{
 			{Category: "VIP", Name: "VIP, first rows", Type: "vip", Amount: 18900, Color: "#7b1fa2"},
@@ -90,60 +111,149 @@ func Demo(now time.Time) ([]NewEvent, error) {
 			{Name: "Floor", Capacity: 2400, Amount: 8900, Type: "standing", Color: "#8d6e63", Entrance: "Gate West"},
 		},
 		Room: DefaultRoom(),
-	}}, nil
+	}, evenings}, nil
+}
+
+// demoSeries is the document of an evening that takes place four times, read as any
+// other is.
+func demoSeries(first time.Time, images []Image) (NewEvent, error) {
+	const clock = "2006-01-02T15:04"
+	doc, err := json.Marshal(map[string]any{
+		"name": "Impro im Hinterhaus", "type": "comedy", "currency": "EUR", "max_per_buyer": 6, "timezone": "Europe/Berlin",
+		"description": "Five people, one word from the audience, and nobody knows how it ends. Every Wednesday another evening.",
+		"starts_at":   first.Format(clock), "doors_at": first.Add(-30 * time.Minute).Format(clock), "repeat": "FREQ=WEEKLY;COUNT=4",
+		"venue":   map[string]string{"name": "Bühne im Hinterhaus", "address": "Sorauer Straße 3", "city": "Berlin", "country": "DE"},
+		"artists": []string{"Die Stegreifen"},
+		"images":  images,
+		"tax":     map[string]any{"name": "VAT", "percent": "7", "included": true},
+		"plan":    json.RawMessage(demoStage()),
+		"prices": map[string]any{
+			"Parquet": map[string]any{"amount": 2200, "color": "#1976d2"},
+			"Gallery": map[string]any{"amount": 1600, "color": "#00897b"},
+		},
+	})
+	if err != nil {
+		return NewEvent{}, err
+	}
+	e, _, err := ParseEvent(doc)
+	return e, err
 }
 
 // SeedDemo creates the events of Demo that store does not have yet and returns
-// them all.
-func SeedDemo(ctx context.Context, store Store, now time.Time) (all []Event, created int, err error) {
-	wanted, err := Demo(now)
+// them all. The pictures of those that it has follow the program to another site.
+func SeedDemo(ctx context.Context, store Store, now time.Time, site string) (all []Event, created int, err error) {
+	wanted, err := Demo(now, site)
 	if err != nil {
 		return nil, 0, err
 	}
 	for _, e := range wanted {
-		had, found, err := demoEvent(ctx, store, e.Name, now)
+		had, err := demoEvents(ctx, store, e, now)
 		if err != nil {
 			return nil, created, err
 		}
-		if !found {
-			had, err = store.CreateEvent(ctx, e)
+		if len(had) == 0 {
+			had, err = createDemo(ctx, store, e)
 			switch {
 			case err == nil:
-				created++
+				created += len(had)
 			case fault.Is(err, fault.Conflict): // another node was quicker
-				if had, found, err = demoEvent(ctx, store, e.Name, now); err != nil {
+				if had, err = demoEvents(ctx, store, e, now); err != nil {
 					return nil, created, err
-				} else if !found {
-					continue // and it has started meanwhile
 				}
 			default:
 				return nil, created, err
 			}
 		}
-		all = append(all, had)
+		all = append(all, had...)
 	}
 	return all, created, nil
 }
 
-// demoEvent finds an event to come by its whole name.
-func demoEvent(ctx context.Context, store Store, name string, now time.Time) (e Event, found bool, err error) {
-	page, err := store.Events(ctx, Query{Name: name, From: now, Limit: MostEvents})
+func createDemo(ctx context.Context, store Store, e NewEvent) ([]Event, error) {
+	if e.Dates == nil {
+		made, err := store.CreateEvent(ctx, e)
+		return []Event{made}, err
+	}
+	made, err := store.CreateSeries(ctx, e)
+	return made.Events, err
+}
+
+// demoEvents finds those to come that have the whole name of one of the demo.
+func demoEvents(ctx context.Context, store Store, wanted NewEvent, now time.Time) (all []Event, err error) {
+	page, err := store.Events(ctx, Query{Name: wanted.Name, From: now, Limit: MostEvents})
 	if err != nil {
-		return Event{}, false, err
+		return nil, err
 	}
 	for _, e := range page.Events {
-		if e.Name == name {
-			return e, true, nil
+		if e.Name != wanted.Name {
+			continue
+		}
+		if moved(e.Images, wanted.Images) {
+			if e, err = store.UpdateEvent(ctx, e.ID, EventPatch{Images: &wanted.Images}); err != nil {
+				return nil, err
+			}
+		}
+		all = append(all, e)
+	}
+	return all, nil
+}
+
+// moved reports whether these are the demo's own pictures at another address.
+func moved(is, wanted []Image) bool {
+	if len(is) != 1 || len(wanted) != 1 || is[0].URL == wanted[0].URL {
+		return false
+	}
+	_, had, ok := strings.Cut(is[0].URL, demoPosters)
+	_, has, _ := strings.Cut(wanted[0].URL, demoPosters)
+	return ok && had == has
+}
+
+// demoStage is a room of a hundred seats: rows with a pillar in the way, places for
+// who needs them at the price of their neighbours, and a gallery.
+func demoStage() []byte {
+	g := newGenerator("Bühne im Hinterhaus")
+	g.stage(-110, 260, 70)
+	const pitch, depth = 26.0, 32.0
+	rows := func(zone *genZone, category string, n, seats int, special func(row, seat int) Attributes) {
+		for r := range n {
+			row := zone.row(rowName(r))
+			for s := range seats {
+				row.seat(category, (float64(s)-float64(seats-1)/2)*pitch, float64(r)*depth)
+				row.Seats[s].mark(special(r, s))
+			}
 		}
 	}
-	return Event{}, false, nil
+	parquet := g.zone("Parquet", 0, 0)
+	parquet.Entrance = "Courtyard"
+	rows(parquet, "Parquet", 7, 12, func(row, seat int) Attributes {
+		switch {
+		case row == 6 && (seat == 0 || seat == 11):
+			return Accessible | Aisle
+		case row == 6 && (seat == 1 || seat == 10):
+			return Companion
+		case row >= 4 && seat == 8: // behind the pillar
+			return RestrictedView
+		case seat == 0 || seat == 11:
+			return Aisle
+		}
+		return 0
+	})
+	gallery := g.zone("Gallery", 0, 8*depth)
+	gallery.Entrance = "Stairs in the passage"
+	rows(gallery, "Gallery", 2, 10, func(_, seat int) Attributes {
+		if seat == 0 || seat == 9 {
+			return Aisle
+		}
+		return 0
+	})
+	return g.document()
 }
 
 // demoTheatre is a horseshoe of about 2,000 seats: stalls in arcs around the
 // stage with two aisles, a balcony behind and above, and boxes on both sides.
 func demoTheatre() []byte {
 	g := newGenerator("Theater am Lindenufer")
-	g.stage(0, -40, 560, 120)
+	g.stage(-40, 560, 120)
 	for _, c := range [...]string{"Box", "Front row", "Stalls", "Balcony", "Upper balcony", "Accessible", "Companion"} {
 		g.category(c, "")
 	}

@@ -297,7 +297,7 @@ func (r *review) generated(m *node) *Plan {
 		y += float64(rows)*32 + 60
 		width = max(width, float64(across)*28)
 	}
-	g.stage(0, 40, max(300, width/2), 70)
+	g.stage(40, max(300, width/2), 70)
 	plan, _, err := ParsePlan(g.document())
 	if err != nil {
 		r.problemf(m, "%s", strings.TrimPrefix(err.Error(), "invalid-request: "))
@@ -429,8 +429,9 @@ func (g *generator) block(words, color, ink string, x, y, width, height float64)
 	g.box.box(x-width/2, y, x+width/2, y+height)
 }
 
-func (g *generator) stage(x, y, width, height float64) {
-	g.block("Stage", "#37474f", "#ffffff", x, y, width, height)
+// stage is a block in the middle.
+func (g *generator) stage(y, width, height float64) {
+	g.block("Stage", "#37474f", "#ffffff", 0, y, width, height)
 }
 
 // document moves everything into view and encodes it.

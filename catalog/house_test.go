@@ -173,15 +173,22 @@ func checkView(t rapid.TB, l *Layout, doc []byte) {
 func TestDemoIsSound(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
-	events, err := Demo(now)
+	events, err := Demo(now, "https://tickets.example")
 	if err != nil {
 		t.Fatal(err)
 	}
-	bounds := [][2]int{{600, 600}, {1900, 2100}, {14_500, 15_500}}
+	bounds := [][2]int{{600, 600}, {1900, 2100}, {14_500, 15_500}, {100, 120}}
 	if len(events) != len(bounds) {
 		t.Fatalf("got %d events, want %d", len(events), len(bounds))
 	}
 	for i, e := range events {
+		if dates := e.Performances(); len(dates) != map[bool]int{false: 1, true: 4}[i == 3] || dates[0].DoorsAt == nil {
+			t.Errorf("%s takes place %d times", e.Name, len(dates))
+		}
+		e = e.Performances()[0]
+		if len(e.Images) != 1 || !strings.HasPrefix(e.Images[0].URL, "https://tickets.example/assets/posters/") {
+			t.Errorf("%s has the pictures %v", e.Name, e.Images)
+		}
 		l, view, err := Compose(e, counter())
 		if err != nil {
 			t.Fatal(err)
@@ -197,12 +204,21 @@ func TestDemoIsSound(t *testing.T) {
 		if !strings.Contains(string(view), `"Stage"`) {
 			t.Errorf("%s has no stage", e.Name)
 		}
-		kinds := make(map[string]int)
+		accessible, companions, all := 0, 0, Attributes(0)
 		for _, seat := range l.Seats {
-			kinds[seat.Type]++
+			if seat.ForAccess() {
+				accessible++
+			}
+			if seat.ForCompanion() {
+				companions++
+			}
+			all |= seat.Attributes
 		}
-		if n := kinds[AccessibleType]; n != kinds[CompanionType] || (n == 0) != (e.Plan == nil) {
-			t.Errorf("%s has %d accessible seats, and %d for companions", e.Name, n, kinds[CompanionType])
+		if accessible != companions || (accessible == 0) != (e.Plan == nil) {
+			t.Errorf("%s has %d accessible seats, and %d for companions", e.Name, accessible, companions)
+		}
+		if i == 3 && all != allAttributes {
+			t.Errorf("%s has seats that are %s alone", e.Name, all.Words())
 		}
 		if !l.Terms.Same(e.Terms) || l.Terms.Tax.Rate == 0 {
 			t.Errorf("%s is sold on %+v", e.Name, l.Terms)
@@ -212,7 +228,10 @@ func TestDemoIsSound(t *testing.T) {
 			t.Errorf("%s is drawn differently the second time (%v)", e.Name, err)
 		}
 	}
-	later, err := Demo(time.Date(2026, 12, 20, 12, 0, 0, 0, time.UTC))
+	later, err := Demo(time.Date(2026, 12, 20, 12, 0, 0, 0, time.UTC), "http://10.0.0.7:8080")
+	if err == nil && len(later[0].Images)+len(later[3].Images) > 0 {
+		t.Errorf("pages would not show the pictures %v, %v", later[0].Images, later[3].Images)
+	}
 	if err != nil || !later[0].StartsAt.Equal(events[0].StartsAt) {
 		t.Errorf("a month later the demo is at %v instead of %v (%v)", later[0].StartsAt, events[0].StartsAt, err)
 	}

@@ -266,6 +266,6 @@ func (t *seatTable) layOut() {
 		y += float64(len(section.rows)-1)*csvRowGap + csvSectionGap + csvRowGap
 	}
 	if !t.placed {
-		t.plan.stage(0, 40, max(300, float64(widest)*csvSeatGap/2), 70)
+		t.plan.stage(40, max(300, float64(widest)*csvSeatGap/2), 70)
 	}
 }

@@ -27,7 +27,7 @@ type Config struct {
 	SigningKey      Secret         `yaml:"signing_key" env:"SIGNING_KEY" doc:"Keys that sign passes and receipts, as onsale keygen prints them; several with commas: the first signs, all verify. Empty: generated and kept in data_dir, only with an embedded server."`
 	PaymentGateway  string         `yaml:"payment_gateway" env:"PAYMENT_GATEWAY" doc:"Who takes the money: sandbox (nobody; for trying out) or stripe."`
 	AllowedOrigins  []string       `yaml:"allowed_origins" env:"ALLOWED_ORIGINS" doc:"Further origins whose pages may call the API from a browser, such as https://shop.example. public_url always may."`
-	ImageOrigins    []string       `yaml:"image_origins" env:"IMAGE_ORIGINS" doc:"Origins that pages may show events' pictures from, such as https://images.example: their policy for pictures lists these alone. Empty: pages show none."`
+	ImageOrigins    []string       `yaml:"image_origins" env:"IMAGE_ORIGINS" doc:"Origins that pages may show events' pictures from, such as https://images.example: their policy for pictures lists these alone. Empty: pages show none but what public_url itself serves."`
 	TrustedProxies  []netip.Prefix `yaml:"trusted_proxies" env:"TRUSTED_PROXIES" doc:"Networks of the proxies in front, such as 10.0.0.0/8. Only from these is X-Forwarded-For believed."`
 	ShutdownGrace   time.Duration  `yaml:"shutdown_grace" env:"SHUTDOWN_GRACE" doc:"How long a stopping process lets requests end and moves WebSockets elsewhere."`
 	Log             Log            `yaml:"log" envPrefix:"LOG_" doc:"Logs, on stderr."`

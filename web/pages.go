@@ -362,7 +362,11 @@ func (s *Server) asset(c *gin.Context) {
 		return
 	}
 	h := c.Writer.Header()
-	h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	if strings.HasPrefix(name, "/posters/") { // the demo's pictures, whose names stay
+		h.Set("Cache-Control", "public, max-age=3600")
+	} else {
+		h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	}
 	h.Add("Vary", "Accept-Encoding")
 	kind := mime.TypeByExtension(path.Ext(name))
 	if kind == "" {

@@ -7,9 +7,12 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"golang.org/x/net/html"
@@ -224,6 +227,38 @@ func TestPicturesOfEvents(t *testing.T) {
 			return view.Images
 		}, func(list []catalog.Image) bool { return len(list) == 0 })
 		s.do("PATCH", "/v1/admin/events/"+event, `{"images":[{"url":"http://elsewhere.example/x.png","alt":"","width":0,"height":1}]}`, asOperator).refused(400, "invalid-request")
+	}
+}
+
+// TestDemoPosters: the program has the pictures that its demo is shown with.
+func TestDemoPosters(t *testing.T) {
+	t.Parallel()
+	events, err := catalog.Demo(time.Now(), "https://tickets.example")
+	must(t, err)
+	s := newStage(t, stageOptions{deps: func(d *web.Deps) {
+		d.UI = fstest.MapFS{"assets/posters/a.svg": {Data: []byte("<svg/>")}, "assets/a-1b2c.svg": {Data: []byte("<svg/>")}}
+	}})
+	for path, want := range map[string]string{"/assets/posters/a.svg": "public, max-age=3600", "/assets/a-1b2c.svg": "public, max-age=31536000, immutable"} {
+		h := s.get(path).ok(200, nil).header
+		if h.Get("Cache-Control") != want || h.Get("Content-Type") != "image/svg+xml" {
+			t.Errorf("%s is sent with %v", path, h)
+		}
+	}
+	for _, e := range events {
+		name, ok := strings.CutPrefix(e.Images[0].URL, "https://tickets.example/assets/posters/")
+		doc, err := os.ReadFile(filepath.Join("ui", "posters", name))
+		if !ok || err != nil {
+			t.Errorf("%s is shown by %s: %v", e.Name, e.Images[0].URL, err)
+			continue
+		}
+		if sides := fmt.Sprintf(`width="%d" height="%d"`, e.Images[0].Width, e.Images[0].Height); !bytes.Contains(doc, []byte(sides)) {
+			t.Errorf("%s does not have the sides %s", name, sides)
+		}
+		for _, word := range []string{"<script", "http:", "https:", "onload", "foreignObject"} {
+			if rest := bytes.ReplaceAll(doc, []byte("http://www.w3.org/2000/svg"), nil); bytes.Contains(rest, []byte(word)) {
+				t.Errorf("%s has %s", name, word)
+			}
+		}
 	}
 }
 

@@ -94,11 +94,12 @@ func TestLayoutSurvivesTheDatabase(t *testing.T) {
 	t.Parallel()
 	store, _ := newStore(t)
 	ctx := t.Context()
-	events, err := catalog.Demo(spring.AddDate(-1, 0, 0))
+	events, err := catalog.Demo(spring.AddDate(-1, 0, 0), "http://127.0.0.1:8080")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range append(events, hall(t, "Small", spring)) {
+		e = e.Performances()[0]
 		want, view, err := catalog.Compose(e, func() string { return "" })
 		if err != nil {
 			t.Fatal(err)
@@ -482,14 +483,41 @@ func TestSeedDemoIsIdempotent(t *testing.T) {
 	ctx := t.Context()
 	now := time.Date(2026, 11, 20, 12, 0, 0, 0, time.UTC)
 	began := time.Now()
-	first, created, err := catalog.SeedDemo(ctx, store, now)
-	if err != nil || created != 3 || len(first) != 3 {
+	const site = "http://127.0.0.1:8080"
+	first, created, err := catalog.SeedDemo(ctx, store, now, site)
+	if err != nil || created != 7 || len(first) != 7 {
 		t.Fatalf("first: %d created, %d in all, %v", created, len(first), err)
 	}
 	t.Logf("%d tickets created in %v", first[0].Tickets+first[1].Tickets+first[2].Tickets, time.Since(began))
-	again, created, err := catalog.SeedDemo(ctx, store, now.Add(time.Hour))
-	if err != nil || created != 0 || len(again) != 3 || again[2].ID != first[2].ID {
+	again, created, err := catalog.SeedDemo(ctx, store, now.Add(time.Hour), site)
+	if err != nil || created != 0 || len(again) != 7 || again[2].ID != first[2].ID {
 		t.Errorf("again: %d created, %d in all, %v", created, len(again), err)
+	}
+	for i, e := range again {
+		if e.UpdatedAt != first[i].UpdatedAt {
+			t.Errorf("%s was changed", e.Name)
+		}
+		if series := e.Series; (series != nil) != (i >= 3) || i > 3 && series.ID != again[3].Series.ID {
+			t.Errorf("event %d, %s, is of the series %v", i, e.Name, series)
+		}
+	}
+	// Two of them are given other pictures, one none; then the program moves.
+	others := []catalog.Image{{URL: "https://images.example/assets/posters/mine.png", Alt: "Mine", Width: 2, Height: 1}}
+	for i, list := range map[int][]catalog.Image{0: others, 1: {}} {
+		if _, err := store.UpdateEvent(ctx, first[i].ID, catalog.EventPatch{Images: &list}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	there, created, err := catalog.SeedDemo(ctx, store, now, "https://tickets.example/")
+	if err != nil || created != 0 || len(there) != 7 {
+		t.Fatalf("elsewhere: %d created, %d in all, %v", created, len(there), err)
+	}
+	for i, e := range there {
+		switch {
+		case i == 0 && (len(e.Images) != 1 || e.Images[0] != others[0]), i == 1 && len(e.Images) != 0,
+			i > 1 && (len(e.Images) != 1 || !strings.HasPrefix(e.Images[0].URL, "https://tickets.example/assets/posters/")):
+			t.Errorf("the pictures of %s are %v", e.Name, e.Images)
+		}
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -276,7 +277,11 @@ func eventDefaults(cfg config.Config) catalog.Defaults {
 	for _, t := range cfg.Checkout.Taxes {
 		taxes[t.Country] = catalog.Tax{Name: t.Name, Rate: catalog.Rate(t.Rate), Included: t.Included}
 	}
-	return catalog.Defaults{Room: room, MaxPerBuyer: cfg.Checkout.MaxPerBuyer, Taxes: taxes, ImageOrigins: cfg.ImageOrigins}
+	images := slices.Clone(cfg.ImageOrigins)
+	if own, ok := catalog.ImageOrigin(cfg.PublicURL + "/"); ok && !slices.Contains(images, own) {
+		images = append(images, own) // what this program serves itself
+	}
+	return catalog.Defaults{Room: room, MaxPerBuyer: cfg.Checkout.MaxPerBuyer, Taxes: taxes, ImageOrigins: images}
 }
 
 // Run serves on listener until ctx ends, then moves everybody elsewhere within
@@ -456,7 +461,7 @@ func prepareDemo(ctx context.Context, cfg config.Config, log *slog.Logger) error
 		return err
 	}
 	defer db.Close()
-	_, created, err := catalog.SeedDemo(ctx, catalogpg.New(db, nil), time.Now())
+	_, created, err := catalog.SeedDemo(ctx, catalogpg.New(db, nil), time.Now(), cfg.PublicURL)
 	if err == nil && created > 0 {
 		log.Info("demo events imported", slog.Int("events", created))
 	}

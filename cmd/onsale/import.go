@@ -177,13 +177,14 @@ func reviseEvent(ctx context.Context, cmd *cobra.Command, store *pgstore.Store, 
 func newImportDemoCommand(environ []string) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Create the demo's theatre, arena and club, as far as they are missing",
-		Long:  "Create the demo's theatre, arena and club, as far as they are missing." + databaseHelp,
-		Args:  noArgs,
+		Short: "Create the demo's theatre, arena, club and series, as far as they are missing",
+		Long: "Create the demo's theatre, arena, club and series, as far as they are missing. Their pictures come\n" +
+			"from public_url." + databaseHelp,
+		Args: noArgs,
 	}
-	onDatabase(cmd, environ, func(ctx context.Context, _ config.Config, databaseURL string, _ []string) error {
+	onDatabase(cmd, environ, func(ctx context.Context, cfg config.Config, databaseURL string, _ []string) error {
 		return withStore(ctx, cmd, databaseURL, func(store *pgstore.Store) error {
-			events, created, err := catalog.SeedDemo(ctx, store, time.Now())
+			events, created, err := catalog.SeedDemo(ctx, store, time.Now(), cfg.PublicURL)
 			if err != nil {
 				return err
 			}

@@ -135,7 +135,7 @@ func TestATableOfSeatsIsAPlan(t *testing.T) {
 func TestImportDemo(t *testing.T) {
 	t.Parallel()
 	environ := empty(t)
-	for _, want := range []string{"3 created, 0 were there", "0 created, 3 were there"} {
+	for _, want := range []string{"7 created, 0 were there", "0 created, 7 were there"} {
 		code, stdout, stderr := executeIn(t, environ, "import", "demo")
 		if code != exitOK || !strings.Contains(stdout, want) {
 			t.Errorf("import demo: %d, want %q\n%s%s", code, want, stdout, stderr)

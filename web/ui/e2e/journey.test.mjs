@@ -120,7 +120,19 @@ test('from the list of events to paid tickets', { timeout: 120_000 }, async () =
   const event = await eventNamed('theatre'), page = await person();
   await page.goto(url);
   await sees(page, event.name);
+  // The demo's pictures come from the program itself, and its series is four evenings.
+  const drawn = () => page.locator('.cards img').evaluateAll((all) => all.map((i) => [new URL(i.src).origin, i.complete && i.naturalWidth > 0]));
+  await page.locator('.cards li').last().scrollIntoViewIfNeeded();
+  await soon(async () => assert.deepEqual(await drawn(), Array(7).fill([url, true])));
+  await page.evaluate(() => scrollTo(0, 0));
   await picture(page, 'events');
+  const evening = await person();
+  await evening.goto(url);
+  await evening.getByRole('link', { name: 'Several dates' }).first().click();
+  await sees(evening, 'Other dates');
+  await soon(async () => assert.equal(await evening.locator('.hero img.shot').evaluate((i) => i.complete && i.naturalWidth > 0), true));
+  assert.deepEqual(await violations(evening), []);
+  await evening.close();
   await page.getByRole('link', { name: event.name }).click();
   await sees(page, 'Live');
   assert.deepEqual(await violations(page), []);

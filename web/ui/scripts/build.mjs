@@ -1,7 +1,7 @@
 // Builds dist: the queue page as one file per language with everything inlined, what few of its visitors
 // need as hashed assets beside it, the other pages with shared hashed assets, pre-compressed copies, and csp.json.
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib';
@@ -92,6 +92,9 @@ for (const lang of Object.keys(languages)) {
     .replace(/\n\s*/g, '\n');
   await writeFile(join(dist, `queue.${lang}.html`), html);
 }
+
+// The demo's pictures, by names that stay.
+await cp(join(root, 'posters'), join(dist, 'assets', 'posters'), { recursive: true });
 
 // The hashes the server puts into each page's Content-Security-Policy.
 const csp = {};
