@@ -151,6 +151,7 @@ test('from the list of events to paid tickets', { timeout: 120_000 }, async () =
   await page.getByRole('button', { name: 'Map' }).click();
   await page.getByRole('button', { name: 'Hold 2 tickets' }).click();
   await sees(page, 'These seats are yours for now');
+  await page.getByRole('heading', { level: 1 }).evaluate((e) => e.scrollIntoView());
   await picture(page, 'seat-map');
   assert.deepEqual(await violations(page), []);
 
@@ -546,7 +547,7 @@ test('fees, tax and a promo code: the same numbers from the hold to the receipt'
 });
 
 test('an operator finds an order, gives one ticket back, sees the money, and scans the other twice', { timeout: 120_000 }, async () => {
-  const event = await smallEvent('Mill Trio, at the desk', { fees: { per_ticket: 150, per_order: 200 } }), page = await person(), operator = await person({ width: 1280, height: 1000 });
+  const event = await smallEvent('Mill Trio, at the desk', { sections: { Stalls: { entrance: 'Door B' } }, fees: { per_ticket: 150, per_order: 200 } }), page = await person(), operator = await person({ width: 1280, height: 1000 });
   await enterShop(page, event);
   await openRow(page, 'A');
   await seatOf(page, 'A', 4).click();
@@ -580,7 +581,7 @@ test('an operator finds an order, gives one ticket back, sees the money, and sca
     await read;
   }
   await operator.getByLabel('Some tickets').check();
-  await operator.getByLabel(/seat 4, €46\.50/).check();
+  await operator.getByLabel(/seat 4 \(entrance: Door B\), €46\.50/).check();
   await operator.getByLabel('Reason').first().fill('Changed plans');
   await operator.getByRole('button', { name: 'Refund €46.50 …' }).click();
   await sees(operator, 'Radia Example gets €46.50 of €95.00 back.');
@@ -621,6 +622,7 @@ test('an operator finds an order, gives one ticket back, sees the money, and sca
   };
   await scan(good, 'Let in');
   await sees(operator, 'Stalls, row A, seat 5');
+  await operator.locator('.verdict').getByText('entrance: Door B', { exact: true }).waitFor();
   await sees(operator, '1 of 1');
   await scan(good, 'Already scanned');
   await sees(operator, /^Let in .+, by admin, at North\.$/);
