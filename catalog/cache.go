@@ -26,7 +26,8 @@ type Store interface {
 	// TicketEvent finds the event and the ordinal of a ticket.
 	TicketEvent(ctx context.Context, ticket string) (event string, ordinal int, err error)
 	CreateEvent(ctx context.Context, e NewEvent) (Event, error)
-	UpdateEvent(ctx context.Context, id string, p EventPatch) (Event, error)
+	// UpdateEvent also returns how many are told that the event takes place at another time.
+	UpdateEvent(ctx context.Context, id string, p EventPatch) (e Event, told int, err error)
 	// CreateSeries creates an event for each date of a document, all or none.
 	CreateSeries(ctx context.Context, e NewEvent) (Series, error)
 	Series(ctx context.Context, id string) (Series, error)
@@ -273,14 +274,14 @@ func (c *Cache) Series(ctx context.Context, id string) (Series, error) {
 
 // UpdateEvent is Store.UpdateEvent; this node shows the change at once, others
 // within a second.
-func (c *Cache) UpdateEvent(ctx context.Context, id string, p EventPatch) (Event, error) {
-	changed, err := c.store.UpdateEvent(ctx, id, p)
+func (c *Cache) UpdateEvent(ctx context.Context, id string, p EventPatch) (e Event, told int, err error) {
+	e, told, err = c.store.UpdateEvent(ctx, id, p)
 	if err == nil {
 		c.pages.clear()
 		c.series.clear()
 		c.events.forget(id)
 	}
-	return changed, err
+	return e, told, err
 }
 
 // Changed has this node show at once what was changed of an event, or with "" of

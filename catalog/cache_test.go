@@ -105,13 +105,13 @@ func (f *fakeStore) CreateEvent(_ context.Context, e NewEvent) (Event, error) {
 	return f.events[id], nil
 }
 
-func (f *fakeStore) UpdateEvent(_ context.Context, id string, p EventPatch) (Event, error) {
+func (f *fakeStore) UpdateEvent(_ context.Context, id string, p EventPatch) (Event, int, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	e := f.events[id]
 	e.Name = *p.Name
 	f.events[id] = e
-	return e, nil
+	return e, 0, nil
 }
 
 func (f *fakeStore) CreateSeries(context.Context, NewEvent) (Series, error) { return Series{}, nil }
@@ -233,7 +233,7 @@ func TestCacheShowsItsOwnChangesAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	name := "Renamed"
-	if _, err := cache.UpdateEvent(ctx, testID(1), EventPatch{Name: &name}); err != nil {
+	if _, _, err := cache.UpdateEvent(ctx, testID(1), EventPatch{Name: &name}); err != nil {
 		t.Fatal(err)
 	}
 	if e, _ := cache.Event(ctx, testID(1)); e.Name != name {
@@ -334,7 +334,7 @@ func TestCacheForgetsLoadsThatBeganBeforeAChange(t *testing.T) {
 		}()
 		synctest.Wait() // until the load has read the old name
 		name := "Renamed"
-		if _, err := cache.UpdateEvent(ctx, testID(1), EventPatch{Name: &name}); err != nil {
+		if _, _, err := cache.UpdateEvent(ctx, testID(1), EventPatch{Name: &name}); err != nil {
 			t.Fatal(err)
 		}
 		close(gate)

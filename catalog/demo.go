@@ -189,7 +189,7 @@ func demoEvents(ctx context.Context, store Store, wanted NewEvent, now time.Time
 			continue
 		}
 		if moved(e.Images, wanted.Images) {
-			if e, err = store.UpdateEvent(ctx, e.ID, EventPatch{Images: &wanted.Images}); err != nil {
+			if e, _, err = store.UpdateEvent(ctx, e.ID, EventPatch{Images: &wanted.Images}); err != nil {
 				return nil, err
 			}
 		}

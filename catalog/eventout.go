@@ -9,8 +9,8 @@ import (
 
 // Document writes the event as the JSON document that ParseEvent reads, with the
 // plan inside if e has it, else by its id or name. Times are those of the event's
-// time zone. What the room has at zero, so that it admits nobody for now, is left
-// out.
+// time zone. What the room has at zero, so that it admits nobody for now, or the rooms
+// of a series do not have in common, is left out.
 func (e NewEvent) Document() ([]byte, error) {
 	zone, err := time.LoadLocation(e.Timezone)
 	if err != nil {
@@ -40,7 +40,9 @@ func (e NewEvent) Document() ([]byte, error) {
 	if e.Dates != nil {
 		doc.ID, doc.StartsAt, doc.DoorsAt = e.Dates.Series, "", ""
 		for _, d := range e.Dates.All {
-			doc.Dates = append(doc.Dates, dateOut{d.Event, at(&d.StartsAt), at(d.DoorsAt), d.Status})
+			doc.Dates = append(doc.Dates, dateOut{
+				d.Event, at(&d.StartsAt), at(d.DoorsAt), d.Status, dateRoomOut{at(d.OpensAt), at(d.LobbyOpensAt), at(d.ClosesAt)},
+			})
 		}
 	}
 	switch {
@@ -94,10 +96,17 @@ type eventOut struct {
 }
 
 type dateOut struct {
-	ID       string `json:"id,omitempty"`
-	StartsAt string `json:"starts_at"`
-	DoorsAt  string `json:"doors_at,omitempty"`
-	Status   string `json:"status,omitempty"`
+	ID       string      `json:"id,omitempty"`
+	StartsAt string      `json:"starts_at"`
+	DoorsAt  string      `json:"doors_at,omitempty"`
+	Status   string      `json:"status,omitempty"`
+	Room     dateRoomOut `json:"room,omitzero"`
+}
+
+type dateRoomOut struct {
+	OpensAt      string `json:"opens_at,omitempty"`
+	LobbyOpensAt string `json:"lobby_opens_at,omitempty"`
+	ClosesAt     string `json:"closes_at,omitempty"`
 }
 
 type venueOut struct {
@@ -136,7 +145,7 @@ type areaOut struct {
 }
 
 type roomOut struct {
-	State         string `json:"state"`
+	State         string `json:"state,omitempty"`
 	Message       string `json:"message,omitempty"`
 	OpensAt       string `json:"opens_at,omitempty"`
 	LobbyOpensAt  string `json:"lobby_opens_at,omitempty"`
@@ -147,9 +156,9 @@ type roomOut struct {
 	Lease         int    `json:"lease_s,omitempty"`
 	ClaimWindow   int    `json:"claim_window_s,omitempty"`
 	Grace         int    `json:"grace_s,omitempty"`
-	Order         string `json:"order"`
+	Order         string `json:"order,omitempty"`
 	InviteOnly    bool   `json:"invite_only,omitempty"`
-	Challenge     string `json:"challenge"`
+	Challenge     string `json:"challenge,omitempty"`
 	PublicSource  string `json:"public_source,omitempty"`
 }
 

@@ -76,6 +76,9 @@ type EventPatch struct {
 	Fees   *FeesPatch          `json:"fees,omitempty"`
 	Tax    Change[TaxPatch]    `json:"tax,omitzero"`
 	Cancel Change[CancelPatch] `json:"cancellation,omitzero"`
+
+	// Quiet tells nobody that the event takes place at another time.
+	Quiet bool `json:"-"`
 }
 
 // TicketCursor is the ordinal of the last ticket of a page as a token.

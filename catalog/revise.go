@@ -46,6 +46,8 @@ type Revising struct {
 	// change only after that.
 	HoldsLast time.Duration
 	Actor     string // for the audit log
+	Quiet     bool   // tell nobody that the event takes place at another time
+	RoomsToo  bool   // the caller has the rooms do what the document says of them
 	// Edit makes the document of what is. Nil: it is given.
 	Edit func(now Existing) (NewEvent, error)
 }
@@ -55,6 +57,7 @@ type Revision struct {
 	Event   Existing // as it will be
 	Changes []Difference
 	Notes   []string // what the document says and nobody does
+	Told    int      // e-mails to those who have tickets: it takes place at another time
 
 	Artists bool  // other artists, or in another order
 	Tiers   []int // tiers with another name or colour
@@ -102,7 +105,7 @@ func Revise(now Existing, doc NewEvent) (Revision, error) {
 	v.entrances(now.NewEvent, next)
 	v.colours(next.Tiers)
 	if doc.said["room"] {
-		v.Notes = append(v.Notes, "room: stays as it is; the console and PATCH /v1/admin/rooms/{event} change it")
+		v.Notes = append(v.Notes, "room: stays as it is: its Redis is not known here (redis_url); the console and PATCH /v1/admin/rooms/{event} change it")
 	}
 	return v.Revision, v.err("the event")
 }

@@ -4,6 +4,8 @@ import (
 	"maps"
 	"slices"
 	"time"
+
+	"onsale/internal/fault"
 )
 
 // SeriesName is the series that an event is one of the dates of.
@@ -35,6 +37,26 @@ type Date struct {
 	ClosesAt     *time.Time
 }
 
+// ImportedSeries is what an import of a series did, or would do.
+type ImportedSeries struct {
+	Series  SeriesName // without an id: it would be created
+	IsNew   bool
+	Changes []Difference   // of the series itself
+	Dates   []ImportedDate // as Performances has them
+	Notes   []string       // what the series has and the document does not
+}
+
+// ImportedDate is one date of them.
+type ImportedDate struct {
+	ID       string // "": it would be created
+	StartsAt time.Time
+	IsNew    bool
+	Joined   bool  // was there without the series
+	Event    Event // of a new one that was created
+	Tickets  int   // of a new one
+	Revision Revision
+}
+
 // unsaid is a start that is not missed, where something else was found wrong.
 var unsaid = time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)
 
@@ -62,20 +84,98 @@ func (e NewEvent) Performances() []NewEvent {
 		}
 		if d.OpensAt != nil {
 			one.Room.OpensAt = d.OpensAt
+			one.said["room"], one.said["room.opens_at"] = true, true
 			if !e.said["room.state"] {
 				one.Room.State = "scheduled"
 			}
 		}
 		if d.LobbyOpensAt != nil {
 			one.Room.LobbyOpensAt = d.LobbyOpensAt
+			one.said["room"], one.said["room.lobby_opens_at"] = true, true
 		}
 		if d.ClosesAt != nil {
 			one.Room.ClosesAt = d.ClosesAt
+			one.said["room"], one.said["room.closes_at"] = true, true
 		}
 		all[i] = one
 	}
 	return all
 }
+
+// OfDate says which of the dates could not be: err is a fault about one of them.
+func OfDate(err error, one NewEvent) error {
+	f, ok := fault.Of(err)
+	if !ok {
+		return err
+	}
+	at := one.StartsAt.In(one.Zone()).Format(time.RFC3339)
+	dated := *f
+	dated.Detail, dated.Members = "the date "+at+": "+f.Detail, maps.Clone(f.Members)
+	if problems, ok := f.Members["problems"].([]Problem); ok {
+		problems = slices.Clone(problems)
+		for i := range problems {
+			problems[i].Message = "on " + at + ": " + problems[i].Message
+		}
+		dated.Members["problems"] = problems
+	}
+	return &dated
+}
+
+// Zone is the event's time zone, UTC where there is none of this name.
+func (e NewEvent) Zone() *time.Location {
+	if place, err := time.LoadLocation(e.Timezone); err == nil {
+		return place
+	}
+	return time.UTC
+}
+
+// ShareRooms gives a document with dates what their rooms have in common, and each date
+// the times at which its own does otherwise. rooms has one for each date.
+func (e *NewEvent) ShareRooms(rooms []RoomSettings) {
+	r := rooms[0]
+	for _, o := range rooms[1:] {
+		common(&r.State, o.State)
+		common(&r.Message, o.Message)
+		common(&r.RatePerMinute, o.RatePerMinute)
+		common(&r.Burst, o.Burst)
+		common(&r.MaxShoppers, o.MaxShoppers)
+		common(&r.Lease, o.Lease)
+		common(&r.ClaimWindow, o.ClaimWindow)
+		common(&r.Grace, o.Grace)
+		common(&r.Order, o.Order)
+		common(&r.InviteOnly, o.InviteOnly)
+		common(&r.Challenge, o.Challenge)
+		common(&r.PublicSource, o.PublicSource)
+	}
+	for _, at := range [...]struct {
+		of func(*RoomSettings) **time.Time
+		in func(*Date) **time.Time
+	}{
+		{func(r *RoomSettings) **time.Time { return &r.OpensAt }, func(d *Date) **time.Time { return &d.OpensAt }},
+		{func(r *RoomSettings) **time.Time { return &r.LobbyOpensAt }, func(d *Date) **time.Time { return &d.LobbyOpensAt }},
+		{func(r *RoomSettings) **time.Time { return &r.ClosesAt }, func(d *Date) **time.Time { return &d.ClosesAt }},
+	} {
+		first := *at.of(&rooms[0])
+		if !slices.ContainsFunc(rooms, func(o RoomSettings) bool { return !sameTime(*at.of(&o), first) }) {
+			continue
+		}
+		*at.of(&r) = nil
+		for i := range e.Dates.All {
+			*at.in(&e.Dates.All[i]) = *at.of(&rooms[i])
+		}
+	}
+	e.Room = r
+}
+
+// common keeps what both have.
+func common[T comparable](v *T, other T) {
+	if *v != other {
+		var none T
+		*v = none
+	}
+}
+
+func sameTime(a, b *time.Time) bool { return (a == nil) == (b == nil) && (a == nil || a.Equal(*b)) }
 
 // dates reads "dates", or "starts_at" with "repeat" and "except". What the document
 // says of doors is about the first date, and the others have them as long before.

@@ -349,6 +349,18 @@ func (s *Service) checkpoints(ctx context.Context, ticked <-chan struct{}) {
 	}
 }
 
+// Keep writes a room to the Archive now, for who does not Run. It returns fault.NotFound
+// and Unavailable.
+func (s *Service) Keep(ctx context.Context, event string) error {
+	room, err := s.Store.Room(ctx, event)
+	if err != nil || s.Archive == nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, archiveLimit)
+	defer cancel()
+	return s.save(ctx, room.Settings)
+}
+
 // Checkpoint writes what changed since the last one to the Archive.
 func (s *Service) Checkpoint(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, archiveLimit)

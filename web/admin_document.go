@@ -1,34 +1,32 @@
 package web
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 
 	"github.com/gin-gonic/gin"
-
-	"onsale/internal/fault"
 )
 
 // adminEventDocument answers with the document that creates such an event.
-func (s *Server) adminEventDocument(c *gin.Context) {
+func (s *Server) adminEventDocument(c *gin.Context) { s.document(c, s.Catalog.EventDocument) }
+
+// adminSeriesDocument answers with the document that creates such a series.
+func (s *Server) adminSeriesDocument(c *gin.Context) { s.document(c, s.Organiser.SeriesDocument) }
+
+func (s *Server) document(c *gin.Context, read func(ctx context.Context, id string, withPlan bool) ([]byte, error)) {
 	err := knownQuery(c, "plan")
 	var withPlan bool
 	if err == nil {
-		switch c.Query("plan") {
-		case "", "false":
-		case "true":
-			withPlan = true
-		default:
-			err = fault.New(fault.Invalid, `query parameter "plan" must be true or false`)
-		}
+		withPlan, err = yesOrNo(c, "plan")
 	}
-	var event string
+	var what string
 	if err == nil {
-		event, err = id(c, "id")
+		what, err = id(c, "id")
 	}
 	var doc []byte
 	if err == nil {
-		doc, err = s.Catalog.EventDocument(c.Request.Context(), event, withPlan)
+		doc, err = read(c.Request.Context(), what, withPlan)
 	}
 	if err != nil {
 		s.fail(c, err)

@@ -25,15 +25,22 @@ const (
 	adminVenuesPath  = "/v1/admin/venues"
 	adminArtistsPath = "/v1/admin/artists"
 	adminPlansPath   = "/v1/admin/plans"
+	adminSeriesPath  = "/v1/admin/series"
 )
 
 // Organiser keeps what organisers change, always asked on the primary; the catalog's
 // pgstore.Store is one. Its errors are faults.
 type Organiser interface {
-	ReviseEvent(ctx context.Context, id string, doc catalog.NewEvent, how catalog.Revising) (catalog.Revision, error)
+	Revised
+	// SeriesDocument is the document that creates such a series.
+	SeriesDocument(ctx context.Context, id string, withPlan bool) ([]byte, error)
 
 	Venues(ctx context.Context, q catalog.ListQuery) (list []catalog.VenueRecord, next string, err error)
 	Venue(ctx context.Context, id string) (catalog.VenueRecord, error)
+	// VenueFree and ArtistFree refuse, as Conflict, a name that another one has: id "" is
+	// of one that is to be created. Who creates or changes it may still be refused.
+	VenueFree(ctx context.Context, id string, p catalog.VenuePatch) error
+	ArtistFree(ctx context.Context, id string, p catalog.ArtistPatch) error
 	CreateVenue(ctx context.Context, p catalog.VenuePatch) (catalog.VenueRecord, error)
 	UpdateVenue(ctx context.Context, id string, p catalog.VenuePatch) (catalog.VenueRecord, error)
 	DeleteVenue(ctx context.Context, id string) error
@@ -56,6 +63,8 @@ func (s *Server) organiserRoutes(r gin.IRouter) {
 	a.POST("/events/:id/postpone", s.adminPostpone)
 	a.PATCH("/events/:id/tiers/:tier", s.adminUpdateTier)
 	a.POST("/events/:id/tickets", s.adminImportTickets)
+	a.PUT("/series/:id", s.adminPutSeries)
+	a.GET("/series/:id/document", s.adminSeriesDocument)
 	s.venueRoutes(a)
 	s.artistRoutes(a)
 	s.planRoutes(a)
@@ -105,29 +114,16 @@ func (s *Server) reviseEvent(c *gin.Context, raw []byte) {
 	if err == nil && doc.ID != "" && doc.ID != event {
 		err = fault.New(fault.Invalid, "$.id: is another event's than the one in the path")
 	}
-	// All that can be refused is, before anything is done: the room is in another store
-	// than the event.
-	how := catalog.Revising{DryRun: true, HoldsLast: s.Shop.HoldsLast(), Actor: actor(c)}
+	var quiet bool
+	if err == nil {
+		quiet, err = quietly(c)
+	}
 	var r catalog.Revision
 	if err == nil {
-		r, err = s.Organiser.ReviseEvent(ctx, event, doc.Without("room"), how)
-	}
-	var room roomRevision
-	if err == nil && doc.Says("room") {
-		room, err = s.reviseRoom(ctx, event, &doc)
-	}
-	if err == nil && !dryRun && len(room.changes) > 0 {
-		if err = s.record(c, "room.configure", event, gin.H{"changes": room.changes}); err == nil {
-			err = s.Rooms.Configure(ctx, event, room.patch)
+		r, err = s.reviser(c).Event(ctx, event, doc, catalog.Revising{DryRun: dryRun, HoldsLast: s.Shop.HoldsLast(), Actor: actor(c), Quiet: quiet})
+		if !dryRun {
+			s.Catalog.Changed(event)
 		}
-		if err == nil && room.message != nil {
-			err = s.Rooms.Message(ctx, event, *room.message)
-		}
-	}
-	if err == nil && !dryRun {
-		how.DryRun = false
-		r, err = s.Organiser.ReviseEvent(ctx, event, doc.Without("room"), how)
-		s.Catalog.Changed(event)
 	}
 	var now catalog.Event
 	if err == nil {
@@ -138,7 +134,7 @@ func (s *Server) reviseEvent(c *gin.Context, raw []byte) {
 		return
 	}
 	private(c, http.StatusOK, revisedView{
-		s.eventView(ctx, now), append(orNone(r.Changes), room.changes...), append(orNone(r.Notes), room.notes...), notices, dryRun,
+		s.eventView(ctx, now), orNone(r.Changes), orNone(r.Notes), r.Told, notices, dryRun,
 	})
 }
 
@@ -148,6 +144,7 @@ type revisedView struct {
 
 	Changes []catalog.Difference `json:"changes"`
 	Notes   []string             `json:"notes"`
+	Told    int                  `json:"told"` // e-mails that are on their way
 	Notices []catalog.Notice     `json:"notices,omitempty"`
 	DryRun  bool                 `json:"dry_run,omitempty"`
 }
@@ -170,84 +167,13 @@ func yesOrNo(c *gin.Context, name string) (bool, error) {
 	return false, fault.New(fault.Invalid, "query parameter %q must be true or false", name)
 }
 
-// roomRevision is what a document says otherwise of its event's room.
-type roomRevision struct {
-	patch   waitroom.Patch
-	message *string
-	changes []catalog.Difference
-	notes   []string
-}
-
-// differs takes a value that the document says, and is another one than that of now.
-func differs[T comparable](r *roomRevision, doc *catalog.NewEvent, name string, now, to T, into **T) {
-	if doc.Says("room."+name) && now != to {
-		r.changes = append(r.changes, catalog.NewDifference("room."+name, now, to))
-		*into = &to
+// quietly reports whether nobody is to be told that an event takes place at another time.
+func quietly(c *gin.Context) (bool, error) {
+	if c.Query("notify") == "" {
+		return false, nil
 	}
-}
-
-// reviseRoom compares the room's settings with what the document says of them. What it
-// leaves out stays as it is; so does the state, which people wait for.
-func (s *Server) reviseRoom(ctx context.Context, event string, doc *catalog.NewEvent) (r roomRevision, err error) {
-	now, err := s.Rooms.Room(ctx, event)
-	if err != nil {
-		return r, err
-	}
-	to := roomOf(catalog.Event{ID: event}, doc.Room)
-	t := &r.patch.Throttle
-	differs(&r, doc, "rate_per_minute", now.Throttle.RatePerMinute, to.Throttle.RatePerMinute, &t.RatePerMinute)
-	differs(&r, doc, "burst", now.Throttle.Burst, to.Throttle.Burst, &t.Burst)
-	differs(&r, doc, "max_shoppers", now.Throttle.MaxShoppers, to.Throttle.MaxShoppers, &t.MaxShoppers)
-	for _, d := range [...]struct {
-		name    string
-		now, to time.Duration
-		into    **time.Duration
-	}{
-		{"lease_s", now.Throttle.Lease, to.Throttle.Lease, &t.Lease},
-		{"claim_window_s", now.Throttle.ClaimWindow, to.Throttle.ClaimWindow, &t.ClaimWindow},
-		{"grace_s", now.Throttle.Grace, to.Throttle.Grace, &t.Grace},
-	} {
-		if doc.Says("room."+d.name) && d.now != d.to {
-			r.changes = append(r.changes, catalog.NewDifference("room."+d.name, int(d.now/time.Second), int(d.to/time.Second)))
-			*d.into = &d.to
-		}
-	}
-	differs(&r, doc, "order", now.Order, to.Order, &r.patch.Order)
-	differs(&r, doc, "invite_only", now.InviteOnly, to.InviteOnly, &r.patch.InviteOnly)
-	differs(&r, doc, "challenge", now.Challenge, to.Challenge, &r.patch.Challenge)
-	differs(&r, doc, "public_source", now.Draw.PublicSource, to.Draw.PublicSource, &r.patch.PublicSource)
-	for _, d := range [...]struct {
-		name    string
-		now, to time.Time
-		into    **time.Time
-	}{
-		{"opens_at", now.OpensAt, to.OpensAt, &r.patch.OpensAt},
-		{"lobby_opens_at", now.LobbyOpensAt, to.LobbyOpensAt, &r.patch.LobbyOpensAt},
-		{"closes_at", now.ClosesAt, to.ClosesAt, &r.patch.ClosesAt},
-	} {
-		d.to = d.to.Truncate(time.Millisecond) // as rooms have it
-		if doc.Says("room."+d.name) && !d.now.Equal(d.to) {
-			r.changes = append(r.changes, catalog.NewDifference("room."+d.name, stamp(d.now), stamp(d.to)))
-			*d.into = &d.to
-		}
-	}
-	differs(&r, doc, "message", now.Message, to.Message, &r.message)
-	if r.message != nil {
-		if err := shortText("$.room.message", *r.message, 500); err != nil {
-			return r, err
-		}
-	}
-	if doc.Says("room.state") && now.State != to.State {
-		r.notes = append(r.notes, "room.state: stays "+string(now.State)+"; POST /v1/admin/rooms/{event}/{action} changes it")
-	}
-	return r, r.patch.Validate()
-}
-
-func stamp(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.UTC().Format(time.RFC3339Nano)
+	tell, err := yesOrNo(c, "notify")
+	return !tell, err
 }
 
 // adminUpdateTier changes a price tier by the rules that a document's are changed by.

@@ -272,6 +272,11 @@ func TestVenuesAndArtists(t *testing.T) {
 		}
 		used := query[string](s, fmt.Sprintf(`select id::text from %s where name in ('The mill', 'Mill Trio')`, kind.list))
 		s.do(http.MethodPatch, kind.path+"/"+made.ID, kind.other, asOperator).refused(409, "conflict")
+		s.do(http.MethodPatch, kind.path+"/"+made.ID, kind.create, asOperator).ok(200, nil) // as it is called
+		// What was refused is not noted: one was created, one changed.
+		if n := query[int](s, `select count(*) from audit_log where action like $1`, strings.TrimSuffix(kind.list, "s")+".%"); n != 2 {
+			t.Errorf("%s: the audit log has %d entries", kind.path, n)
+		}
 		if p := s.do(http.MethodDelete, kind.path+"/"+used, "", asOperator).refused(409, "conflict"); !strings.Contains(p.Detail, "1 events") {
 			t.Errorf("%+v", p)
 		}

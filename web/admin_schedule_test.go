@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -78,7 +79,7 @@ func TestPostponedEventsSellNothing(t *testing.T) {
 	}
 	for _, want := range []string{"does not take place on Thursday 1 May 2031", "The hall is flooded.", "Saturday 1 May 2032", "Sunday 2 May 2032"} {
 		if !strings.Contains(texts, want) {
-			t.Errorf("nobody was told %q:\n%s", want, texts)
+			t.Errorf("nobody was told %q", want)
 		}
 	}
 	if m := s.join(s.event); m.Room.Message != nil && *m.Room.Message != "" {
@@ -92,6 +93,68 @@ func TestPostponedEventsSellNothing(t *testing.T) {
 	}
 	if n := query[int](s, `select count(*) from audit_log where subject = $1 and action in ('event.postpone', 'event.publish')`, s.event); n != 5 {
 		t.Errorf("the audit log has %d entries", n)
+	}
+}
+
+// TestMovedEventsAreTold whichever way they are moved, once for each change.
+func TestMovedEventsAreTold(t *testing.T) {
+	t.Parallel()
+	post := &mailbox{}
+	s := newStage(t, stageOptions{mail: post})
+	buyer := s.admitted(s.event)
+	done := s.paid(s.ordered(buyer.Pass, s.held(s.event, buyer.Pass, s.tickets[0])), "tok_ok")
+	eventually(t, "fulfilled", func() order { return s.orderNow(done) }, func(o order) bool { return o.Status == "fulfilled" })
+	path := "/v1/admin/events/" + s.event
+	sent := 0
+	told := func(what string, r reply, want int) {
+		t.Helper()
+		var got struct{ Told *int }
+		r.ok(200, &got)
+		if got.Told == nil || *got.Told != want {
+			t.Errorf("%s: %s", what, r.body)
+		}
+		sent += want
+		// All that are due are there at once; a further one would be, too.
+		if n := query[int](s, `select count(*) from emails where kind = 'reschedule'`); n != sent {
+			t.Errorf("%s: %d e-mails, not %d", what, n, sent)
+		}
+	}
+	edited := func(members map[string]any) string {
+		t.Helper()
+		doc := s.documentOf(s.event)
+		maps.Copy(doc, members)
+		return text(t, doc)
+	}
+	told("a name", s.do(http.MethodPatch, path, `{"name":"Duo at the mill"}`, asOperator), 0)
+	told("PATCH", s.do(http.MethodPatch, path, `{"starts_at":"2031-05-02T19:00:00Z","doors_at":"2031-05-02T18:00:00Z"}`, asOperator), 1)
+	told("PATCH again", s.do(http.MethodPatch, path, `{"starts_at":"2031-05-02T21:00:00+02:00"}`, asOperator), 0)
+	next := map[string]any{"starts_at": "2031-05-03T19:00:00Z", "doors_at": "2031-05-03T18:00:00Z"}
+	told("PUT, dry", s.do(http.MethodPut, path+"?dry_run=true", edited(next), asOperator), 0)
+	told("PUT", s.do(http.MethodPut, path, edited(next), asOperator), 1)
+	told("PUT again", s.do(http.MethodPut, path, edited(next), asOperator), 0)
+	told("PUT of a change", s.do(http.MethodPut, path, `{"doors_at":"2031-05-03T17:30:00Z"}`, asOperator), 1)
+	told("in another time zone", s.do(http.MethodPut, path, edited(map[string]any{"starts_at": "2031-05-03T19:00:00", "timezone": "America/New_York"}), asOperator), 1)
+	told("quietly by PATCH", s.do(http.MethodPatch, path+"?notify=false", `{"starts_at":"2031-05-04T19:00:00Z"}`, asOperator), 0)
+	told("quietly by PUT", s.do(http.MethodPut, path+"?notify=false", edited(map[string]any{"starts_at": "2031-05-05T19:00:00Z"}), asOperator), 0)
+	told("notify=true", s.do(http.MethodPatch, path+"?notify=true", `{"starts_at":"2031-05-06T19:00:00Z"}`, asOperator), 1)
+	told("postponed", s.post(path+"/postpone", `{"starts_at":"2031-05-07T19:00:00Z"}`, asOperator), 1)
+	told("while postponed", s.do(http.MethodPatch, path, `{"starts_at":"2031-05-08T19:00:00Z"}`, asOperator), 1)
+	told("withdrawn", s.do(http.MethodPatch, path, `{"status":"draft"}`, asOperator), 0)
+	told("a draft", s.do(http.MethodPatch, path, `{"starts_at":"2031-05-09T19:00:00Z"}`, asOperator), 0)
+	if n := query[int](s, `select count(*) from audit_log where subject = $1 and action = 'event.update' and detail->>'quiet' = 'true'`, s.event); n != 1 {
+		t.Errorf("%d quiet changes are noted", n)
+	}
+	eventually(t, "all e-mails are sent", func() int {
+		return query[int](s, `select count(*) from emails where kind = 'reschedule' and status = 'sent'`)
+	}, func(n int) bool { return n == sent })
+	var texts string
+	for _, m := range post.mails() {
+		texts += m.Text
+	}
+	for _, want := range []string{"at another time than Thursday 1 May 2031", "at another time than Friday 2 May 2031"} {
+		if !strings.Contains(texts, want) {
+			t.Errorf("nobody was told %q", want)
+		}
 	}
 }
 

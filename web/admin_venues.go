@@ -39,6 +39,9 @@ func (s *Server) adminCreateVenue(c *gin.Context) {
 	if err == nil {
 		err = p.Check()
 	}
+	if err == nil { // a name that is taken leaves no trace in the audit log
+		err = s.Organiser.VenueFree(ctx, "", p)
+	}
 	if err == nil {
 		err = s.record(c, "venue.create", *p.Name, p)
 	}
@@ -72,6 +75,9 @@ func (s *Server) adminUpdateVenue(c *gin.Context) {
 		before, err = s.Organiser.Venue(ctx, venue)
 	}
 	if err == nil {
+		err = s.Organiser.VenueFree(ctx, venue, p)
+	}
+	if err == nil {
 		err = s.record(c, "venue.update", venue, p)
 	}
 	if err == nil {
@@ -100,6 +106,9 @@ func (s *Server) adminCreateArtist(c *gin.Context) {
 	}
 	if err == nil {
 		err = p.Check()
+	}
+	if err == nil { // a name that is taken leaves no trace in the audit log
+		err = s.Organiser.ArtistFree(c.Request.Context(), "", p)
 	}
 	if err == nil {
 		err = s.record(c, "artist.create", *p.Name, p)
@@ -131,6 +140,9 @@ func (s *Server) adminUpdateArtist(c *gin.Context) {
 	}
 	if err == nil {
 		_, err = s.Organiser.Artist(ctx, artist)
+	}
+	if err == nil {
+		err = s.Organiser.ArtistFree(ctx, artist, p)
 	}
 	if err == nil {
 		err = s.record(c, "artist.update", artist, p)

@@ -91,6 +91,12 @@ type cast struct {
 	session   string // its
 }
 
+// seriesDocument is the document of its series, as one line.
+func (c *cast) seriesDocument() string {
+	c.t.Helper()
+	return strings.TrimSpace(string(c.get("/v1/admin/series/"+c.series+"/document", asOperator).body))
+}
+
 const someHolder = `{"name":"Ada","email":"ada@friends.example"}`
 
 func newCast(t *testing.T) *cast {
@@ -390,6 +396,7 @@ func (c *cast) rows() map[string]row {
 			},
 		},
 		"GET /v1/admin/events/:id/document": {path: "/v1/admin/events/" + c.event + "/document", need: anAdmin, queries: []string{"plan=1", "plan=yes", "format=yaml"}},
+		"GET /v1/admin/series/:id/document": {path: "/v1/admin/series/" + c.series + "/document", need: anAdmin, queries: []string{"plan=1", "plan=yes", "format=yaml"}},
 		"GET /v1/admin/events/:id/scanlist": {path: "/v1/admin/events/" + c.event + "/scanlist", need: anAdmin, queries: []string{"format=xml", "format=JSON"}},
 
 		"POST /reserve_ticket":   {path: "/reserve_ticket", body: ticket, need: aPassForTicket, bodies: []bad{{`{}`, "ticket"}, {`{"ticket_id":"1"}`, "ticket"}, unknownTicket}},
@@ -435,7 +442,7 @@ func (c *cast) rows() map[string]row {
 		"GET /v1/admin/events":  {path: "/v1/admin/events", need: anAdmin, queries: times},
 		"POST /v1/admin/events": {path: "/v1/admin/events", body: newEvent, need: anAdmin, spared: "size", bodies: []bad{{``, "event"}, {`null`, "object"}, {`{}`, "problems"}, {strings.Replace(newEvent, "{", `{"repeat":"FREQ=HOURLY;COUNT=2",`, 1), "$.repeat"}, {strings.Replace(newEvent, "{", `{"dates":[7],`, 1), "$.dates[0]"}}},
 		"PATCH /v1/admin/events/:id": {
-			path: "/v1/admin/events/" + c.event, body: `{"name":"Other"}`, need: anAdmin,
+			path: "/v1/admin/events/" + c.event, body: `{"name":"Other"}`, need: anAdmin, queries: []string{"notify=1", "notify=no"},
 			bodies: []bad{{`{}`, "nothing"}, {`{"name":"a\u0000"}`, "$.name"}, {`{"starts_at":"soon"}`, "soon"}, {`{"max_per_buyer":101}`, "$.max_per_buyer"}, {`{"status":"sold"}`, "$.status"}, {`{"single_seats":"never"}`, "$.single_seats"},
 				{`{"fees":{}}`, "$.fees"}, {`{"fees":{"per_ticket":-1}}`, "$.fees.per_ticket"}, {`{"fees":{"per_order":1.5}}`, "fees.per_order"}, {`{"fees":{"per_row":1}}`, "per_row"},
 				{`{"tax":{}}`, "$.tax.percent"}, {`{"tax":{"name":"VAT","percent":"100.001"}}`, "percent"}, {`{"tax":{"name":"VAT","percent":[]}}`, "percent"}, {`{"tax":{"percent":19}}`, "$.tax.name"},
@@ -489,11 +496,20 @@ func (c *cast) rows() map[string]row {
 			},
 		},
 		"PUT /v1/admin/events/:id": {
-			path: "/v1/admin/events/" + c.event, body: `{"name":"Other"}`, need: anAdmin, spared: "size", queries: []string{"dry_run=1", "dry_run=yes"},
+			path: "/v1/admin/events/" + c.event, body: `{"name":"Other"}`, need: anAdmin, spared: "size", queries: []string{"dry_run=1", "dry_run=yes", "notify=1", "notify=no"},
 			bodies: []bad{
 				{``, "nothing"}, {`null`, "nothing"}, {`{"venue":{"name":"The mill"}}`, "$.name"}, {`{"room":{}}`, "problems"}, {`{"currency":7}`, "$.currency"},
 				{`{"id":"` + c.elsewhere + `","name":"N","starts_at":"2031-05-01T19:00:00Z","venue":{"name":"V"},"currency":"EUR","areas":[{"name":"A","capacity":1,"price":1}]}`, "$.id"},
 				{`{"name":"N","starts_at":"2031-05-01T19:00:00Z","venue":{"name":"V"},"currency":"EUR","areas":[{"name":"A","capacity":1,"price":1}]}`, "$.venue"},
+			},
+		},
+		"PUT /v1/admin/series/:id": {
+			path: "/v1/admin/series/" + c.series, body: c.seriesDocument(), need: anAdmin, spared: "size", queries: []string{"dry_run=1", "dry_run=yes", "notify=1", "notify=no", "plan=true"},
+			bodies: []bad{
+				{``, "event"}, {`null`, "object"}, {`{}`, "problems"}, {newEvent, "$.dates"}, {strings.Replace(newEvent, "{", `{"repeat":"FREQ=HOURLY;COUNT=2",`, 1), "$.repeat"},
+				{strings.Replace(newEvent, "{", `{"id":"`+c.elsewhere+`","repeat":"FREQ=DAILY;COUNT=2",`, 1), "$.id"},
+				{strings.Replace(c.seriesDocument(), `"currency":"EUR"`, `"currency":"USD"`, 1), "$.currency"},
+				{strings.Replace(c.seriesDocument(), `"lease_s":600`, `"lease_s":1`, 1), "$.room.lease_s"},
 			},
 		},
 		"POST /v1/admin/events/:id/publish": {

@@ -489,21 +489,31 @@ func (s *Server) updateEvent(c *gin.Context) {
 	if err == nil {
 		err = p.Check()
 	}
+	if err == nil {
+		p.Quiet, err = quietly(c)
+	}
 	if err == nil { // an unknown event leaves no trace in the audit log
 		_, err = s.Catalog.Event(c.Request.Context(), event)
 	}
 	if err == nil {
-		err = s.record(c, "event.update", event, p)
+		err = s.record(c, "event.update", event, struct {
+			catalog.EventPatch
+			Quiet bool `json:"quiet,omitempty"`
+		}{p, p.Quiet})
 	}
 	var changed catalog.Event
+	var told int
 	if err == nil {
-		changed, err = s.Catalog.UpdateEvent(c.Request.Context(), event, p)
+		changed, told, err = s.Catalog.UpdateEvent(c.Request.Context(), event, p)
 	}
 	if err != nil {
 		s.fail(c, err)
 		return
 	}
-	private(c, http.StatusOK, s.eventView(c.Request.Context(), changed))
+	private(c, http.StatusOK, struct {
+		eventView
+		Told int `json:"told"` // e-mails that are on their way
+	}{s.eventView(c.Request.Context(), changed), told})
 }
 
 const jsonType = "application/json; charset=utf-8"

@@ -164,7 +164,7 @@ func TestNewEventsAreSeenByOtherNodes(t *testing.T) {
 	}
 	b.get(404, path, nil) // also after an operator has seen it
 	status := "on_sale"
-	if _, err := b.store.UpdateEvent(t.Context(), there.ID, catalog.EventPatch{Status: &status}); err != nil { // as another node does
+	if _, _, err := b.store.UpdateEvent(t.Context(), there.ID, catalog.EventPatch{Status: &status}); err != nil { // as another node does
 		t.Fatal(err)
 	}
 	changed := time.Now()

@@ -139,6 +139,7 @@ func newStage(t testing.TB, o stageOptions) *stage {
 	events, holds := catalog.NewCache(kept, time.Now), checkoutredis.New(s.rdb)
 	orders, err := checkoutpg.New(s.db)
 	must(t, err)
+	kept.OnMoved(orders.TellMoved)
 	s.inventory, err = checkout.NewInventory(holds, orders, events, time.Now, o.log, registry)
 	must(t, err)
 	sandbox := payment.NewSandbox(s.db, 50*time.Millisecond)

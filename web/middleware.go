@@ -147,7 +147,7 @@ func (s *Server) limits(c *gin.Context) {
 		switch c.FullPath() {
 		case adminEventsPath, adminPlansPath:
 			most = max(most, adminEventBytes)
-		case adminEventsPath + "/:id":
+		case adminEventsPath + "/:id", adminSeriesPath + "/:id":
 			if c.Request.Method == http.MethodPut {
 				most = max(most, adminEventBytes)
 			}

@@ -34,7 +34,7 @@ type Catalog interface {
 	// TicketEvent finds the event and the ordinal of a ticket.
 	TicketEvent(ctx context.Context, ticket string) (event string, ordinal int, err error)
 	CreateEvent(ctx context.Context, e catalog.NewEvent) (catalog.Event, error)
-	UpdateEvent(ctx context.Context, id string, p catalog.EventPatch) (catalog.Event, error)
+	UpdateEvent(ctx context.Context, id string, p catalog.EventPatch) (e catalog.Event, told int, err error)
 	EventDocument(ctx context.Context, id string, withPlan bool) ([]byte, error)
 	// Changed has what was changed of an event, "" for any, shown at once.
 	Changed(event string)

@@ -32,6 +32,13 @@ func (s *Store) Artist(ctx context.Context, id string) (catalog.ArtistRecord, er
 	return one(ctx, s.primary, "artist", id, selectArtists+` where a.id = @id::uuid`, scanArtist)
 }
 
+// ArtistFree refuses, as fault.Conflict, the name of another artist than that with the
+// id; "" is of one that is to be created.
+func (s *Store) ArtistFree(ctx context.Context, id string, p catalog.ArtistPatch) error {
+	return s.free(ctx, id, "there is an artist of this name already", `
+select exists (select from artists where id is distinct from nullif(@id, '')::uuid and name = @name)`, pgx.NamedArgs{"id": id, "name": p.Name})
+}
+
 // CreateArtist adds an artist. One of this name is fault.Conflict.
 func (s *Store) CreateArtist(ctx context.Context, p catalog.ArtistPatch) (a catalog.ArtistRecord, err error) {
 	if err := p.Check(); err != nil {

@@ -168,15 +168,15 @@ func TestPatchedImages(t *testing.T) {
 		t.Fatal(err)
 	}
 	name := "Renamed"
-	if e, err = store.UpdateEvent(ctx, e.ID, catalog.EventPatch{Name: &name}); err != nil || len(e.Images) != 1 {
+	if e, _, err = store.UpdateEvent(ctx, e.ID, catalog.EventPatch{Name: &name}); err != nil || len(e.Images) != 1 {
 		t.Errorf("a patch of the name leaves %v, %v", e.Images, err)
 	}
 	none := []catalog.Image{}
-	if e, err = store.UpdateEvent(ctx, e.ID, catalog.EventPatch{Images: &none}); err != nil || len(e.Images) != 0 {
+	if e, _, err = store.UpdateEvent(ctx, e.ID, catalog.EventPatch{Images: &none}); err != nil || len(e.Images) != 0 {
 		t.Errorf("taken away are %v, %v", e.Images, err)
 	}
 	bad := []catalog.Image{{URL: "http://images.example/1.png", Alt: "x", Width: 1, Height: 1}}
-	if _, err = store.UpdateEvent(ctx, e.ID, catalog.EventPatch{Images: &bad}); !fault.Is(err, fault.Invalid) {
+	if _, _, err = store.UpdateEvent(ctx, e.ID, catalog.EventPatch{Images: &bad}); !fault.Is(err, fault.Invalid) {
 		t.Errorf("a picture over http: %v", err)
 	}
 }
@@ -214,7 +214,7 @@ func TestAccessWaitsForHolds(t *testing.T) {
 		t.Errorf("what keeps a seat for nobody, on sale: %v", err)
 	}
 	draft := "draft"
-	if _, err := store.UpdateEvent(ctx, e.ID, catalog.EventPatch{Status: &draft}); err != nil {
+	if _, _, err := store.UpdateEvent(ctx, e.ID, catalog.EventPatch{Status: &draft}); err != nil {
 		t.Fatal(err)
 	}
 	refused("just off sale", "which seats are accessible or for companions cannot change before")

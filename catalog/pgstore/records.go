@@ -89,6 +89,23 @@ func (s *Store) remove(ctx context.Context, what, id, table, used string) error 
 	return translate(ctx, err)
 }
 
+// free refuses with why what taken finds.
+func (s *Store) free(ctx context.Context, id, why, taken string, args pgx.NamedArgs) error {
+	if id != "" && !catalog.IsID(id) {
+		return nil // there is none: who changes it says so
+	}
+	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	defer cancel()
+	var yes bool
+	if err := s.primary.QueryRow(ctx, taken, args).Scan(&yes); err != nil {
+		return translate(ctx, err)
+	}
+	if yes {
+		return fault.New(fault.Conflict, "%s", why)
+	}
+	return nil
+}
+
 // duplicate makes a fault of a name that is taken.
 func duplicate(ctx context.Context, err error, format string, args ...any) error {
 	if pgErr, ok := errors.AsType[*pgconn.PgError](err); ok && pgErr.Code == "23505" {

@@ -90,7 +90,7 @@ func (p *copied) fromCopy(id string) bool {
 
 func (p *copied) renamed(id, name string) {
 	p.Helper()
-	if _, err := p.store.UpdateEvent(p.Context(), id, catalog.EventPatch{Name: &name}); err != nil {
+	if _, _, err := p.store.UpdateEvent(p.Context(), id, catalog.EventPatch{Name: &name}); err != nil {
 		p.Fatal(err)
 	}
 	if got := p.name(id); got != name {
@@ -200,7 +200,7 @@ func TestReplicaTakesOver(t *testing.T) {
 	p.exec(p.copy, `select pg_promote()`)
 	name := "After all"
 	p.until("writes go on", func() bool {
-		_, err := p.store.UpdateEvent(ctx, made[0], catalog.EventPatch{Name: &name})
+		_, _, err := p.store.UpdateEvent(ctx, made[0], catalog.EventPatch{Name: &name})
 		return err == nil
 	})
 	if got := p.name(made[0]); got != name {

@@ -56,7 +56,7 @@ func (s *Store) ReviseEvent(ctx context.Context, id string, doc catalog.NewEvent
 	}
 	var r catalog.Revision
 	err := s.write(ctx, func(tx pgx.Tx) (err error) {
-		r, err = reviseIn(ctx, tx, id, doc, how)
+		r, err = s.reviseIn(ctx, tx, id, doc, how)
 		return err
 	})
 	return r, translate(ctx, err)
@@ -70,7 +70,7 @@ func over(ctx context.Context, err error) error {
 	return translate(ctx, err)
 }
 
-func reviseIn(ctx context.Context, tx pgx.Tx, id string, doc catalog.NewEvent, how Revising) (catalog.Revision, error) {
+func (s *Store) reviseIn(ctx context.Context, tx pgx.Tx, id string, doc catalog.NewEvent, how Revising) (catalog.Revision, error) {
 	// Revisions of one event come after each other.
 	var status string
 	var offSale *time.Time
@@ -92,6 +92,9 @@ select status, off_sale_at, coalesce(off_sale_at + @hold::interval < clock_times
 			return catalog.Revision{}, err
 		}
 	}
+	if how.RoomsToo {
+		doc = doc.Without("room")
+	}
 	r, err := catalog.Revise(now, doc)
 	if err != nil {
 		return r, err
@@ -110,7 +113,16 @@ select status, off_sale_at, coalesce(off_sale_at + @hold::interval < clock_times
 	if how.DryRun || len(r.Changes) == 0 {
 		return r, nil
 	}
-	return r, revise(ctx, tx, id, r, how.Actor)
+	was, is := slotOf(now.Status, now.StartsAt, now.DoorsAt), slotOf(r.Event.Status, r.Event.StartsAt, r.Event.DoorsAt)
+	if err := revise(ctx, tx, id, r); err != nil {
+		return r, err
+	}
+	if was.movesTo(is) && !how.Quiet {
+		if r.Told, err = s.tell(ctx, tx, id, was); err != nil {
+			return r, err
+		}
+	}
+	return r, noteRevision(ctx, tx, id, r, how.Actor)
 }
 
 // saleState is whether anybody may be buying: pages and holds show an event as it is.
@@ -156,7 +168,7 @@ select count(*) from tickets where event_id = @event::uuid and tier_id = any(@ti
 	return nil
 }
 
-func revise(ctx context.Context, tx pgx.Tx, id string, r catalog.Revision, actor string) error {
+func revise(ctx context.Context, tx pgx.Tx, id string, r catalog.Revision) error {
 	e := r.Event
 	var planID *string // nil: the event keeps its plan
 	if r.Plan != nil {
@@ -205,7 +217,15 @@ update venues v set address = @address, country = @country
 			return err
 		}
 	}
-	detail, err := json.Marshal(map[string]any{"changes": r.Changes})
+	return nil
+}
+
+// noteRevision records it in the audit log.
+func noteRevision(ctx context.Context, tx pgx.Tx, id string, r catalog.Revision, actor string) error {
+	detail, err := json.Marshal(struct {
+		Changes []catalog.Difference `json:"changes"`
+		Told    int                  `json:"told,omitempty"`
+	}{r.Changes, r.Told})
 	if err != nil {
 		return err
 	}

@@ -122,7 +122,7 @@ func TestPricesWaitForHolds(t *testing.T) {
 		t.Errorf("on sale: %v", err)
 	}
 	draft := "draft"
-	if _, err := store.UpdateEvent(ctx, made.ID, catalog.EventPatch{Status: &draft}); err != nil {
+	if _, _, err := store.UpdateEvent(ctx, made.ID, catalog.EventPatch{Status: &draft}); err != nil {
 		t.Fatal(err)
 	}
 	if err := price(1); !fault.Is(err, fault.Conflict) || !strings.Contains(err.Error(), "prices cannot change before") {

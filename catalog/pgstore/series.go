@@ -2,9 +2,9 @@ package pgstore
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -19,25 +19,11 @@ import (
 // seriesTimeout is for a million tickets, and a transaction that holds them all.
 const seriesTimeout = 10 * time.Minute
 
-// ImportedSeries is what an import of a series did, or would do.
-type ImportedSeries struct {
-	Series  catalog.SeriesName // without an id: it would be created
-	IsNew   bool
-	Changes []catalog.Difference // of the series itself
-	Dates   []ImportedDate       // as in the document
-	Notes   []string             // what the series has and the document does not
-}
-
-// ImportedDate is one date of them.
-type ImportedDate struct {
-	ID       string // "": it would be created
-	StartsAt time.Time
-	IsNew    bool
-	Joined   bool          // was there without the series
-	Event    catalog.Event // of a new one that was created
-	Tickets  int           // of a new one
-	Revision catalog.Revision
-}
+// ImportedSeries is catalog.ImportedSeries, ImportedDate one of its dates.
+type (
+	ImportedSeries = catalog.ImportedSeries
+	ImportedDate   = catalog.ImportedDate
+)
 
 // OnDates has f told how many dates of a series are done. It is to be called before
 // the store is used.
@@ -120,10 +106,10 @@ func (w *seriesImport) run(ctx context.Context, tx pgx.Tx) error {
 			err = w.create(ctx, tx, one, &date, i, matches)
 		} else {
 			date.ID, date.Joined = matches[i].id, matches[i].series == nil
-			date.Revision, err = reviseIn(ctx, tx, date.ID, one, w.how)
+			date.Revision, err = w.store.reviseIn(ctx, tx, date.ID, one, w.how)
 		}
 		if err != nil {
-			return ofDate(err, one)
+			return catalog.OfDate(err, one)
 		}
 		w.done.Dates = append(w.done.Dates, date)
 		if w.store.dated != nil {
@@ -133,7 +119,7 @@ func (w *seriesImport) run(ctx context.Context, tx pgx.Tx) error {
 	for _, h := range w.had {
 		if !h.taken {
 			w.done.Notes = append(w.done.Notes, fmt.Sprintf("%s (%s) is not in the document and stays: what has tickets is cancelled, not removed",
-				h.startsAt.In(zoneOf(w.doc)).Format(time.RFC3339), h.id))
+				h.startsAt.In(w.doc.Zone()).Format(time.RFC3339), h.id))
 		}
 	}
 	err := w.write(ctx, tx)
@@ -291,8 +277,15 @@ func (w *seriesImport) write(ctx context.Context, tx pgx.Tx) error {
 		return nil
 	}
 	ids := make([]string, len(w.done.Dates))
+	created, joined := []string{}, []string{}
 	for i, d := range w.done.Dates {
 		ids[i] = d.ID
+		switch {
+		case d.IsNew:
+			created = append(created, d.ID)
+		case d.Joined:
+			joined = append(joined, d.ID)
+		}
 	}
 	var err error
 	switch {
@@ -312,33 +305,17 @@ update events set updated_at = clock_timestamp() where series_id = @id::uuid`, p
 	}
 	_, err = tx.Exec(ctx, `update events set series_id = @series::uuid where id = any (@ids::uuid[]) and series_id is distinct from @series::uuid`,
 		pgx.NamedArgs{"series": series.ID, "ids": ids})
-	return translate(ctx, err)
-}
-
-// ofDate says which of the dates could not be.
-func ofDate(err error, one catalog.NewEvent) error {
-	f, ok := fault.Of(err)
-	if !ok {
+	if err != nil || w.fresh || !renamed && len(created)+len(joined) == 0 {
+		return translate(ctx, err)
+	}
+	// What is changed of its dates is noted with each of them.
+	detail, err := json.Marshal(map[string]any{"name": series.Name, "created": created, "joined": joined})
+	if err != nil {
 		return err
 	}
-	at := one.StartsAt.In(zoneOf(one)).Format(time.RFC3339)
-	dated := *f
-	dated.Detail, dated.Members = "the date "+at+": "+f.Detail, maps.Clone(f.Members)
-	if problems, ok := f.Members["problems"].([]catalog.Problem); ok {
-		problems = slices.Clone(problems)
-		for i := range problems {
-			problems[i].Message = "on " + at + ": " + problems[i].Message
-		}
-		dated.Members["problems"] = problems
-	}
-	return &dated
-}
-
-func zoneOf(e catalog.NewEvent) *time.Location {
-	if place, err := time.LoadLocation(e.Timezone); err == nil {
-		return place
-	}
-	return time.UTC
+	_, err = tx.Exec(ctx, `insert into audit_log (actor, action, subject, detail) values (@actor, 'series.revise', @series, @detail)`,
+		pgx.NamedArgs{"actor": w.how.Actor, "series": series.ID, "detail": json.RawMessage(detail)})
+	return translate(ctx, err)
 }
 
 // Series finds a series with its dates, drafts included. Any other id is
@@ -378,7 +355,7 @@ func series(ctx context.Context, db querier, id string) (catalog.Series, error) 
 }
 
 // SeriesDocument is a series as the document that creates such a one: its dates with
-// their ids, and all else as the first of them has it.
+// their ids, what their rooms have in common, and all else as the first of them has it.
 func (s *Store) SeriesDocument(ctx context.Context, id string, withPlan bool) ([]byte, error) {
 	if !catalog.IsID(id) {
 		return nil, noSuchSeries(id)
@@ -398,6 +375,7 @@ func (s *Store) SeriesDocument(ctx context.Context, id string, withPlan bool) ([
 		if err != nil {
 			return err
 		}
+		var rooms []catalog.RoomSettings
 		e = first.NewEvent
 		e.Name, e.Dates = found.Name, &catalog.Dates{Series: found.ID}
 		for _, one := range found.Events {
@@ -406,7 +384,13 @@ func (s *Store) SeriesDocument(ctx context.Context, id string, withPlan bool) ([
 				d.Status = one.Status
 			}
 			e.Dates.All = append(e.Dates.All, d)
+			room, err := roomSettings(ctx, tx, one.ID)
+			if err != nil {
+				return err
+			}
+			rooms = append(rooms, room)
 		}
+		e.ShareRooms(rooms)
 		return nil
 	})
 	if err != nil {

@@ -28,6 +28,7 @@ type Store struct {
 
 	progress func(written, total int) // may be nil
 	dated    func(done, total int)    // may be nil
+	moved    tellMove                 // nil: nobody is told
 }
 
 var _ catalog.Store = (*Store)(nil)

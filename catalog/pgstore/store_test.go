@@ -322,7 +322,7 @@ func TestUnknownAndBrokenInput(t *testing.T) {
 		_, err2 := store.Layout(ctx, id)
 		_, _, err3 := store.PlanView(ctx, id)
 		_, err4 := store.Tickets(ctx, catalog.TicketQuery{Event: id})
-		_, err5 := store.UpdateEvent(ctx, id, catalog.EventPatch{Name: &name})
+		_, _, err5 := store.UpdateEvent(ctx, id, catalog.EventPatch{Name: &name})
 		_, _, err6 := store.TicketEvent(ctx, id)
 		for i, err := range []error{err1, err2, err3, err4, err5, err6} {
 			if !fault.Is(err, fault.NotFound) {
@@ -370,7 +370,7 @@ func TestUpdateEvent(t *testing.T) {
 	}
 	name, status, text, most := "Late evening", "postponed", "Moved.", 9
 	start, doors := spring.AddDate(0, 1, 0), spring.AddDate(0, 1, 0).Add(-time.Hour)
-	changed, err := store.UpdateEvent(ctx, e.ID, catalog.EventPatch{
+	changed, _, err := store.UpdateEvent(ctx, e.ID, catalog.EventPatch{
 		Name: &name, Status: &status, Description: &text, MaxPerBuyer: &most, StartsAt: &start, DoorsAt: &doors,
 	})
 	if err != nil {
@@ -384,7 +384,7 @@ func TestUpdateEvent(t *testing.T) {
 		t.Errorf("read %+v, %v", read, err)
 	}
 	one := "x"
-	if same, err := store.UpdateEvent(ctx, e.ID, catalog.EventPatch{Description: &one}); err != nil || same.Name != name || same.MaxPerBuyer != most {
+	if same, _, err := store.UpdateEvent(ctx, e.ID, catalog.EventPatch{Description: &one}); err != nil || same.Name != name || same.MaxPerBuyer != most {
 		t.Errorf("a change of one field changed others: %+v, %v", same, err)
 	}
 	bad, zero, late := "sold", 0, start.Add(time.Hour)
@@ -392,11 +392,11 @@ func TestUpdateEvent(t *testing.T) {
 		"a status that is none": {Status: &bad}, "a limit of 0": {MaxPerBuyer: &zero}, "doors after the start": {DoorsAt: &late},
 		"no name": {Name: new(string)},
 	} {
-		if _, err := store.UpdateEvent(ctx, e.ID, p); !fault.Is(err, fault.Invalid) {
+		if _, _, err := store.UpdateEvent(ctx, e.ID, p); !fault.Is(err, fault.Invalid) {
 			t.Errorf("%s: %v, want fault.Invalid", what, err)
 		}
 	}
-	if _, err := store.UpdateEvent(ctx, other.ID, catalog.EventPatch{Name: &name, StartsAt: &start}); !fault.Is(err, fault.Conflict) {
+	if _, _, err := store.UpdateEvent(ctx, other.ID, catalog.EventPatch{Name: &name, StartsAt: &start}); !fault.Is(err, fault.Conflict) {
 		t.Errorf("the same event twice: %v, want fault.Conflict", err)
 	}
 	if read, err := store.Event(ctx, e.ID); err != nil || !read.DoorsAt.Equal(doors) {
@@ -504,7 +504,7 @@ func TestSeedDemoIsIdempotent(t *testing.T) {
 	// Two of them are given other pictures, one none; then the program moves.
 	others := []catalog.Image{{URL: "https://images.example/assets/posters/mine.png", Alt: "Mine", Width: 2, Height: 1}}
 	for i, list := range map[int][]catalog.Image{0: others, 1: {}} {
-		if _, err := store.UpdateEvent(ctx, first[i].ID, catalog.EventPatch{Images: &list}); err != nil {
+		if _, _, err := store.UpdateEvent(ctx, first[i].ID, catalog.EventPatch{Images: &list}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -841,7 +841,7 @@ func TestSearchFollowsChanges(t *testing.T) {
 	}
 	patch := func(p catalog.EventPatch) {
 		t.Helper()
-		if _, err := store.UpdateEvent(ctx, event.ID, p); err != nil {
+		if _, _, err := store.UpdateEvent(ctx, event.ID, p); err != nil {
 			t.Fatal(err)
 		}
 	}

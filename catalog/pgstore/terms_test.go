@@ -68,14 +68,14 @@ func TestTermsAreKept(t *testing.T) {
 		{"no policy", catalog.EventPatch{Cancel: catalog.Change[catalog.CancelPatch]{Given: true}}, func() { want.Cancel = nil }},
 		{"no tax", catalog.EventPatch{Tax: catalog.Change[catalog.TaxPatch]{Given: true}}, func() { want.Tax = catalog.Tax{Included: true} }},
 	} {
-		if _, err := cache.UpdateEvent(ctx, e.ID, step.patch); err != nil {
+		if _, _, err := cache.UpdateEvent(ctx, e.ID, step.patch); err != nil {
 			t.Fatalf("%s: %v", step.what, err)
 		}
 		step.after()
 		holds(step.what)
 	}
 	// Another node changed it: this one sees it within a second.
-	if _, err := store.UpdateEvent(ctx, e.ID, catalog.EventPatch{Fees: &catalog.FeesPatch{PerTicket: &fee}}); err != nil {
+	if _, _, err := store.UpdateEvent(ctx, e.ID, catalog.EventPatch{Fees: &catalog.FeesPatch{PerTicket: &fee}}); err != nil {
 		t.Fatal(err)
 	}
 	want.FeePerTicket = 0

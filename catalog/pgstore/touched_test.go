@@ -25,7 +25,7 @@ func TestWhatReadersSeeMovesTheEvent(t *testing.T) {
 		t.Errorf("created as %+v", made)
 	}
 	patch := func(p catalog.EventPatch) func() error {
-		return func() error { _, err := store.UpdateEvent(ctx, made.ID, p); return err }
+		return func() error { _, _, err := store.UpdateEvent(ctx, made.ID, p); return err }
 	}
 	sql := func(statement string, args ...any) func() error {
 		return func() error { _, err := pool.Exec(ctx, statement, args...); return err }

@@ -32,6 +32,15 @@ func (s *Store) Venue(ctx context.Context, id string) (catalog.VenueRecord, erro
 	return one(ctx, s.primary, "venue", id, selectVenues+` where v.id = @id::uuid`, scanVenue)
 }
 
+// VenueFree refuses, as fault.Conflict, the name and city of another venue than that with
+// the id; "" is of one that is to be created.
+func (s *Store) VenueFree(ctx context.Context, id string, p catalog.VenuePatch) error {
+	return s.free(ctx, id, "there is a venue of this name in this city already", `
+select exists (select from venues v left join venues mine on mine.id = nullif(@id, '')::uuid
+ where v.id is distinct from mine.id and v.name = coalesce(@name, mine.name) and v.city = coalesce(@city, mine.city, ''))`,
+		pgx.NamedArgs{"id": id, "name": p.Name, "city": p.City})
+}
+
 // CreateVenue adds a venue. One of this name in this city is fault.Conflict.
 func (s *Store) CreateVenue(ctx context.Context, p catalog.VenuePatch) (v catalog.VenueRecord, err error) {
 	if err := p.Check(); err != nil {

@@ -270,19 +270,23 @@ func copyTickets(ctx context.Context, tx pgx.Tx, l *catalog.Layout, progress fun
 }
 
 // UpdateEvent changes what is given. An unknown id is fault.NotFound, a change
-// that cannot be is fault.Invalid or fault.Conflict.
-func (s *Store) UpdateEvent(ctx context.Context, id string, p catalog.EventPatch) (catalog.Event, error) {
+// that cannot be is fault.Invalid or fault.Conflict. told is how many e-mails say that a
+// public event takes place at another time.
+func (s *Store) UpdateEvent(ctx context.Context, id string, p catalog.EventPatch) (e catalog.Event, told int, err error) {
 	if !catalog.IsID(id) {
-		return catalog.Event{}, noSuchEvent(id)
+		return e, 0, noSuchEvent(id)
 	}
 	if err := p.Check(); err != nil {
-		return catalog.Event{}, err
+		return e, 0, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, readTimeout)
+	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
-	var e catalog.Event
-	err := s.write(ctx, func(tx pgx.Tx) error {
-		_, err := tx.Exec(ctx, `
+	err = s.write(ctx, func(tx pgx.Tx) error {
+		was, err := slotNow(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		_, err = tx.Exec(ctx, `
 update events
    set name = coalesce(@name, name), status = coalesce(@status, status),
        description = coalesce(@description, description), starts_at = coalesce(@starts_at, starts_at),
@@ -304,12 +308,15 @@ update events
 		if e.DoorsAt != nil && e.DoorsAt.After(e.StartsAt) {
 			return fault.New(fault.Invalid, "doors_at would be after starts_at")
 		}
-		return nil
+		if was.movesTo(slotOf(e.Status, e.StartsAt, e.DoorsAt)) && !p.Quiet {
+			told, err = s.tell(ctx, tx, id, was)
+		}
+		return err
 	})
 	if err != nil {
-		return catalog.Event{}, translate(ctx, err)
+		return catalog.Event{}, 0, translate(ctx, err)
 	}
-	return e, nil
+	return e, told, nil
 }
 
 func newID() (string, error) {

@@ -74,6 +74,13 @@ func (s *Store) Reschedule(ctx context.Context, r checkout.Rescheduling) (done c
 	return done, err
 }
 
+// TellMoved tells everybody who has tickets of an event that it takes place at another
+// time, in the transaction that moves it: was is its start until now, nth how often that
+// was told, this time included. It returns how many e-mails that are.
+func (s *Store) TellMoved(ctx context.Context, tx pgx.Tx, event string, was time.Time, nth int) (told int, err error) {
+	return s.tellHolders(ctx, tx, event, nth, messages.Data{Event: event, Was: &was, Dated: true})
+}
+
 // tellHolders writes an e-mail to everybody who has tickets of an event: to each buyer
 // by their latest order, and to whom a ticket was passed on.
 func (s *Store) tellHolders(ctx context.Context, tx pgx.Tx, event string, nth int, what messages.Data) (int, error) {

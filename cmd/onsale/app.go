@@ -184,6 +184,7 @@ func (a *App) addShop(deps *web.Deps, registry *prometheus.Registry, isWorker bo
 	if err != nil {
 		return err
 	}
+	kept.OnMoved(orders.TellMoved)
 	a.catalog = events
 	a.inventory, err = checkout.NewInventory(holds, orders, events, time.Now, a.log, registry)
 	if err != nil {

@@ -19,8 +19,10 @@ import (
 
 	"onsale/catalog"
 	"onsale/catalog/pgstore"
+	checkoutpg "onsale/checkout/pgstore"
 	"onsale/config"
 	"onsale/internal/fault"
+	"onsale/web"
 )
 
 // mostFileBytes bounds the files that are read, like catalog does.
@@ -86,28 +88,31 @@ func newImportEventCommand(environ []string) *cobra.Command {
 			"the plan itself. Several \"dates\", or a rule that \"repeat\"s it, make a series: an event\n" +
 			"for each of them.\n\n" +
 			"Where the event exists already (this venue, start and name, or the file's \"id\"), what\n" +
-			"the file says otherwise is listed and changed, all of it or nothing." + databaseHelp,
+			"the file says otherwise is listed and changed, all of it or nothing. Everybody who has\n" +
+			"tickets is told by e-mail when an event on sale takes place at another time." + databaseHelp,
 		Args: oneFile,
 	}
 	dryRun := cmd.Flags().Bool("dry-run", false, "say what would be done, and do nothing")
+	quiet := cmd.Flags().Bool("quiet", false, "tell no ticket holders that an event takes place at another time")
 	onDatabase(cmd, environ, func(ctx context.Context, cfg config.Config, databaseURL string, args []string) error {
 		path := args[0]
 		event, err := readEvent(cmd, path, eventDefaults(cfg))
 		if err != nil {
 			return err
 		}
+		how := pgstore.Revising{DryRun: *dryRun, HoldsLast: holdsLast(cfg.Checkout), Actor: "onsale import", Quiet: *quiet}
 		return withStore(ctx, cmd, databaseURL, func(store *pgstore.Store) error {
 			if event.Dates != nil {
-				return explain(path, importSeries(ctx, cmd, store, event, pgstore.Revising{
-					DryRun: *dryRun, HoldsLast: holdsLast(cfg.Checkout), Actor: "onsale import",
+				return explain(path, withReviser(ctx, cmd, cfg, databaseURL, store, func(v web.Reviser) error {
+					return importSeries(ctx, cmd, v, event, how)
 				}))
 			}
 			id, exists, err := store.FindEvent(ctx, event)
 			switch {
 			case err != nil:
 			case exists:
-				err = reviseEvent(ctx, cmd, store, id, event, pgstore.Revising{
-					DryRun: *dryRun, HoldsLast: holdsLast(cfg.Checkout), Actor: "onsale import",
+				err = withReviser(ctx, cmd, cfg, databaseURL, store, func(v web.Reviser) error {
+					return reviseEvent(ctx, cmd, v, id, event, how)
 				})
 			case *dryRun:
 				err = tryEvent(ctx, cmd, store, event)
@@ -150,8 +155,8 @@ func tryEvent(ctx context.Context, cmd *cobra.Command, store *pgstore.Store, eve
 	return err
 }
 
-func reviseEvent(ctx context.Context, cmd *cobra.Command, store *pgstore.Store, id string, event catalog.NewEvent, how pgstore.Revising) error {
-	r, err := store.ReviseEvent(ctx, id, event, how)
+func reviseEvent(ctx context.Context, cmd *cobra.Command, v web.Reviser, id string, event catalog.NewEvent, how pgstore.Revising) error {
+	r, err := v.Event(ctx, id, event, how)
 	if err != nil {
 		return err
 	}
@@ -168,6 +173,9 @@ func reviseEvent(ctx context.Context, cmd *cobra.Command, store *pgstore.Store, 
 		done = "nothing is different"
 	case how.DryRun:
 		done = "would be changed"
+	}
+	if r.Told > 0 {
+		fmt.Fprintf(&b, "%d e-mails tell that it takes place at another time\n", r.Told)
 	}
 	fmt.Fprintf(&b, "%s\nevent: %s\n", done, id)
 	_, err = io.WriteString(cmd.OutOrStdout(), b.String())
@@ -271,7 +279,8 @@ func readEvent(cmd *cobra.Command, path string, defaults catalog.Defaults) (cata
 	return event, err
 }
 
-// withStore migrates the database and runs f on its catalog.
+// withStore migrates the database and runs f on its catalog. Who has tickets of what is
+// moved there is told by a worker, which knows whether there is a mail server.
 func withStore(ctx context.Context, cmd *cobra.Command, databaseURL string, f func(*pgstore.Store) error) error {
 	if err := pgstore.Migrate(ctx, databaseURL, logTo(cmd)); err != nil {
 		return err
@@ -281,7 +290,13 @@ func withStore(ctx context.Context, cmd *cobra.Command, databaseURL string, f fu
 		return err
 	}
 	defer pool.Close()
+	orders, err := checkoutpg.New(pool)
+	if err != nil {
+		return err
+	}
+	orders.Mailing(true)
 	store := pgstore.New(pool, nil)
+	store.OnMoved(orders.TellMoved)
 	if onTerminal(cmd.ErrOrStderr()) {
 		store.OnProgress(func(written, total int) {
 			_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "\r%d of %d tickets\x1b[K", written, total)

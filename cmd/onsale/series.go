@@ -12,12 +12,13 @@ import (
 
 	"onsale/catalog"
 	"onsale/catalog/pgstore"
+	"onsale/web"
 )
 
 // importSeries makes a series what its document says, and tells each of its dates.
-func importSeries(ctx context.Context, cmd *cobra.Command, store *pgstore.Store, doc catalog.NewEvent, how pgstore.Revising) error {
+func importSeries(ctx context.Context, cmd *cobra.Command, v web.Reviser, doc catalog.NewEvent, how pgstore.Revising) error {
 	began := time.Now()
-	done, err := store.ImportSeries(ctx, doc, how)
+	done, err := v.Series(ctx, doc, how)
 	if err != nil {
 		return err
 	}
@@ -45,6 +46,9 @@ func importSeries(ctx context.Context, cmd *cobra.Command, store *pgstore.Store,
 		fmt.Fprintf(&b, "%s  %s\n", d.StartsAt.In(place).Format("Mon 2006-01-02 15:04 MST"), dateState(d, how.DryRun))
 		for _, c := range d.Revision.Changes {
 			fmt.Fprintf(&b, "  %s\n", c)
+		}
+		if d.Revision.Told > 0 {
+			fmt.Fprintf(&b, "  %d e-mails tell that it takes place at another time\n", d.Revision.Told)
 		}
 		switch {
 		case d.IsNew:
