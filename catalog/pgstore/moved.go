@@ -38,7 +38,8 @@ func slotOf(status string, starts time.Time, doors *time.Time) slot {
 // nobody's business, and of what is over there is nothing to wait for.
 func (w slot) movesTo(is slot) bool {
 	public := func(status string) bool { return status == "on_sale" || status == "postponed" }
-	return public(w.status) && public(is.status) && !(w.starts.Equal(is.starts) && w.doors.Equal(is.doors))
+	moved := !w.starts.Equal(is.starts) || !w.doors.Equal(is.doors)
+	return moved && public(w.status) && public(is.status)
 }
 
 // slotNow reads the slot of an event and keeps others from changing it meanwhile.

@@ -19,11 +19,11 @@ import (
 // seriesTimeout is for a million tickets, and a transaction that holds them all.
 const seriesTimeout = 10 * time.Minute
 
-// ImportedSeries is catalog.ImportedSeries, ImportedDate one of its dates.
-type (
-	ImportedSeries = catalog.ImportedSeries
-	ImportedDate   = catalog.ImportedDate
-)
+// ImportedSeries is catalog.ImportedSeries.
+type ImportedSeries = catalog.ImportedSeries
+
+// ImportedDate is catalog.ImportedDate.
+type ImportedDate = catalog.ImportedDate
 
 // OnDates has f told how many dates of a series are done. It is to be called before
 // the store is used.

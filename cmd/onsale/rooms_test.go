@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,7 +47,7 @@ func TestImportChangesTheRoom(t *testing.T) {
 	if _, err := node.Room(t.Context(), id); err != nil { // made from its row
 		t.Fatal(err)
 	}
-	all := append(environ, "ONSALE_REDIS_URL="+server.URL(), "ONSALE_ADMIN_TOKEN=a-token-of-some-length", "ONSALE_SIGNING_KEY="+newSigningKey())
+	all := append(slices.Clone(environ), "ONSALE_REDIS_URL="+server.URL(), "ONSALE_ADMIN_TOKEN=a-token-of-some-length", "ONSALE_SIGNING_KEY="+newSigningKey())
 	file := filepath.Join(dir, "again.yaml")
 	edited := strings.NewReplacer("name: \"Reading", "id: "+id+"\nname: \"Reading", "rate_per_minute: 60", "rate_per_minute: 7", "message: null", "message: Soon").Replace(hallEvent)
 	if err := os.WriteFile(file, []byte(edited), 0o600); err != nil {
