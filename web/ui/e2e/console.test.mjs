@@ -52,6 +52,19 @@ test('live numbers, charts, and a table behind each', () => stage.open(path, { r
   await soon(async () => assert.ok(await page.getByRole('button', { name: /Kirschgarten/ }).isVisible()));
 }));
 
+test('rooms with one name say when their events are', () => {
+  const dates = f.events.map((e, i) => ({ ...e, name: 'Der Kirschgarten', starts_at: `2027-03-1${i}T18:30:00Z` }));
+  const twins = dates.slice(1).map((e) => f.adminRoom({ event: e.id, name: e.name })), all = [f.adminRoom(), ...twins];
+  return stage.open(path, { routes: routes({ 'GET /v1/admin/rooms': json({ rooms: all }), 'GET /v1/admin/events': json({ events: dates, next_cursor: null }) }), ws: { '/v1/admin/live': (s) => s.send({ ...frame(0), rooms: all }) } }, async (page) => {
+    await signIn(page);
+    await page.getByRole('button', { name: /Der Kirschgarten.*11 Mar 2027, 19:30/ }).waitFor();
+    await page.getByRole('button', { name: /Der Kirschgarten.*12 Mar 2027, 19:30/ }).click();
+    await soon(async () => assert.match(await page.locator('main').innerText(), /Der Kirschgarten\s*12 Mar 2027/));
+    assert.equal(await page.getByRole('button', { name: /2027/ }).count(), 2, 'a name of its own needs no date');
+    await accessible(page, 'dates');
+  });
+});
+
 test('the throttle shows its effect before it applies, sends only what changed, and can be undone', () => {
   const sent = [];
   return stage.open(path, { routes: routes({ [`PATCH /v1/admin/rooms/${f.id}`]: (r) => (sent.push(r.postDataJSON()), json(f.adminRoom({ throttle: { ...rooms[0].throttle, ...r.postDataJSON() } }))) }), ws: live }, async (page) => {

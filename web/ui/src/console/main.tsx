@@ -9,7 +9,7 @@ import type ChartType from './chart';
 import { Channels } from './channels';
 import { Actions, ThrottleForm, Words } from './door';
 import * as live from './live';
-import { type View, opened, view } from './parts';
+import { type View, events, opened, readEvents, roomDate, view } from './parts';
 import { AuditTable, Invites, LookUp, RoomAudit } from './people';
 import { AutopilotCard, DrawCard, Settings } from './setup';
 
@@ -34,17 +34,25 @@ const reasonText = { paused: 'paused', shop_unavailable: 'shop not answering', s
 const stateText = (r: AdminRoom): string => (r.reason && r.reason !== r.state ? `${r.state}, ${reasonText[r.reason] ?? r.reason}` : r.state);
 
 function Rooms(): VNode {
+  const rooms = live.rooms.value, alike = new Set(rooms.map((r) => r.name)).size < rooms.length;
+  useEffect(() => { if (alike && !events.value) void readEvents(); }, [alike]);
   return (
     <nav aria-label="Rooms" class="rooms stack">
-      {live.rooms.value.map((r) => (
+      {rooms.map((r) => (
         <button key={r.event} class="card" aria-current={r.event === chosen.value && view.value === 'room' ? 'true' : undefined} onClick={() => { chosen.value = r.event; view.value = 'room'; }}>
           <strong>{r.name}</strong><Chip tone={stateTone[r.state]}>{r.state}</Chip>
+          <When r={r} />
           <span class="soft small num">{number(r.waiting)} waiting</span><span class="soft small num">{r.tickets ? `${number(r.tickets.available)} left` : ''}</span>
         </button>
       ))}
-      {!live.rooms.value.length && <p class="soft">No rooms yet.</p>}
+      {!rooms.length && <p class="soft">No rooms yet.</p>}
     </nav>
   );
+}
+
+function When({ r }: { r: AdminRoom }): VNode | null {
+  const date = roomDate(r, live.rooms.value);
+  return date ? <span class="soft small when">{date}</span> : null;
 }
 
 function Tile({ name, children }: { name: string; children: ComponentChildren }): VNode {
@@ -56,7 +64,7 @@ function Room({ r }: { r: AdminRoom }): VNode {
   const C = Chart.value?.C as ComponentType<Parameters<typeof ChartType>[0]> | undefined;
   return (
     <div class="stack">
-      <div class="row between"><h1>{r.name}</h1><span class="row"><Chip tone={stateTone[r.state]}>{stateText(r)}</Chip><a href={`/queue/${r.event}`}>Queue page</a><a href={`/events/${r.event}`}>Event page</a></span></div>
+      <div class="row between"><div><h1>{r.name}</h1><When r={r} /></div><span class="row"><Chip tone={stateTone[r.state]}>{stateText(r)}</Chip><a href={`/queue/${r.event}`}>Queue page</a><a href={`/events/${r.event}`}>Event page</a></span></div>
       <Actions r={r} />
       <dl class="tiles">
         <Tile name="Waiting">{number(r.waiting)}</Tile>

@@ -1,9 +1,9 @@
 import { signal, useSignal } from '@preact/signals';
 import type { ComponentChildren, VNode } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
-import type { Event, OrderStatus } from '../api';
+import type { AdminRoom, Event, OrderStatus } from '../api';
 import { notesText } from '../map/marks';
-import { Chip, dateText, problemText } from '../page';
+import { Chip, dateText, eventDate, problemText } from '../page';
 import { act, notice } from './act';
 import { type Due, type PaymentStatus, allEvents, look } from './calls';
 
@@ -40,6 +40,12 @@ export async function readEvents(): Promise<void> {
   }
 }
 export const eventName = (id: string): string => events.value?.find((e) => e.id === id)?.name ?? id;
+
+/** When the event of a room is, if other rooms have its name: the dates of a series do. */
+export function roomDate(r: AdminRoom, rooms: readonly AdminRoom[]): string {
+  const e = rooms.some((x) => x.name === r.name && x.event !== r.event) && events.value?.find((x) => x.id === r.event);
+  return e ? eventDate(e, { dateStyle: 'medium', timeStyle: 'short' }) : '';
+}
 
 /** Chooses the event; with `all`, there need not be one. */
 export function EventField({ all }: { all?: boolean }): VNode {
