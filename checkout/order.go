@@ -64,6 +64,12 @@ func (from OrderStatus) Sold() bool {
 	return from == Paid || from == Fulfilled || from == PartiallyRefunded
 }
 
+// Over reports whether the order has no tickets and never will: what is counted of it
+// towards limits is given back.
+func (from OrderStatus) Over() bool {
+	return from == Expired || from == Cancelled || from == Refunded
+}
+
 // Buyer is who an order is for.
 type Buyer struct {
 	Name  string `json:"name"`

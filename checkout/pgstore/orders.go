@@ -390,6 +390,9 @@ type promoBuyer struct {
 	uncommitted int     // orders of the account before, in the same transaction
 }
 
+// over are the statuses of orders that have no tickets and never will.
+const over = `('expired', 'cancelled', 'refunded')`
+
 // usePromo counts a use of the order's promo code, if its limits allow another one.
 // The row stays locked until the order is committed, so that nobody gets more.
 func usePromo(ctx context.Context, tx pgx.Tx, n checkout.NewOrder, buyer promoBuyer) error {
@@ -407,7 +410,7 @@ func usePromo(ctx context.Context, tx pgx.Tx, n checkout.NewOrder, buyer promoBu
 	var most *int
 	var mine int
 	err = tx.QueryRow(ctx, `
-		select per_buyer, (select count(*) from orders o where o.promo_id = p.id and o.status not in ('expired', 'cancelled')
+		select per_buyer, (select count(*) from orders o where o.promo_id = p.id and o.status not in `+over+`
 			and o.user_id = any(array(select @user::uuid union select id from users where account_id = @account)))
 		from promo_codes p where id = @promo`, args).Scan(&most, &mine)
 	if mine += buyer.uncommitted; err != nil || most == nil || mine < *most {
@@ -483,18 +486,13 @@ func (s *Store) CancelOrder(ctx context.Context, k *checkout.Key, id, why string
 }
 
 // giveUp ends an order without a sale: its claims are free, an open attempt to
-// pay is voided, its promo code may be used again.
+// pay is voided.
 func (s *Store) giveUp(ctx context.Context, tx pgx.Tx, o *checkout.Order, to checkout.OrderStatus, why string) error {
 	if err := s.voidLive(ctx, tx, o.ID, why); err != nil {
 		return err
 	}
 	if err := freeTickets(ctx, tx, o, nil); err != nil {
 		return err
-	}
-	if o.Quote.Promo != nil {
-		if _, err := tx.Exec(ctx, `update promo_codes set used = used - 1 where id = $1`, o.Quote.Promo.ID); err != nil {
-			return err
-		}
 	}
 	return s.moveOrder(ctx, tx, o, to, why)
 }
@@ -540,13 +538,19 @@ func freeTickets(ctx context.Context, tx pgx.Tx, o *checkout.Order, tickets []st
 	return endAdmissions(ctx, tx, o.ID, tickets, checkout.EndRefunded)
 }
 
-// moveOrder takes an order that the transaction has locked to its next status.
+// moveOrder takes an order that the transaction has locked to its next status. One that
+// is over has no tickets any more: its promo code may be used again.
 func (s *Store) moveOrder(ctx context.Context, tx pgx.Tx, o *checkout.Order, to checkout.OrderStatus, why string) error {
 	if o.Status == to {
 		return nil
 	}
 	if !o.Status.MayBecome(to) {
 		return fault.New(fault.Conflict, "an order that is %s cannot become %s", o.Status, to)
+	}
+	if to.Over() && o.Quote.Promo != nil {
+		if _, err := tx.Exec(ctx, `update promo_codes set used = used - 1 where id = $1`, o.Quote.Promo.ID); err != nil {
+			return err
+		}
 	}
 	if _, err := tx.Exec(ctx, `update orders set status = $2, updated_at = now() where id = $1`, o.ID, to); err != nil {
 		return err

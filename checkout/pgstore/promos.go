@@ -155,7 +155,7 @@ func (s *Store) Promo(ctx context.Context, event, code, visitor string) (p check
 			       when not p.active or p.ends_at <= now() then 'over'
 			       when p.starts_at > now() then 'not_yet'
 			       when p.per_buyer <= (
-			           select count(*) from orders o where o.promo_id = p.id and o.status not in ('expired', 'cancelled')
+			           select count(*) from orders o where o.promo_id = p.id and o.status not in `+over+`
 			           and o.user_id = any(array(
 			               select id from users where visitor = @visitor
 			               union select d.id from users u join users d using (account_id) where u.visitor = @visitor))) then 'used_by_you'
