@@ -72,6 +72,9 @@ type HeldTickets struct {
 type HoldRules struct {
 	Limit   int // most tickets of the event one buyer may hold and have bought
 	Singles catalog.SingleSeats
+	// Leaseless holds need no lease: their visitor has been through the waiting
+	// room before.
+	Leaseless bool
 }
 
 // HoldStore keeps holds and the live inventory. Its errors are faults:
@@ -185,21 +188,30 @@ func (s *Service) Hold(ctx context.Context, r HoldRequest) (Hold, error) {
 			return Hold{}, err
 		}
 	}
+	held, err := s.take(ctx, layout, &r, w, rulesOf(layout))
+	if err != nil {
+		return Hold{}, err
+	}
+	return s.describe(layout, held), nil
+}
+
+// take makes the hold, of an inventory that is loaded first if it is missing.
+func (s *Service) take(ctx context.Context, layout *catalog.Layout, r *HoldRequest, w Wanted, rules HoldRules) (HeldTickets, error) {
 	hold := func() (HeldTickets, error) {
-		return s.holds.Hold(ctx, r.Event, r.Visitor, r.ID, w, s.opts.HoldTTL, rulesOf(layout))
+		return s.holds.Hold(ctx, r.Event, r.Visitor, r.ID, w, s.opts.HoldTTL, rules)
 	}
 	held, err := hold()
 	if fault.Is(err, codeNoInventory) {
 		if err = s.inventory.Rebuild(ctx, r.Event); err != nil {
-			return Hold{}, err
+			return HeldTickets{}, err
 		}
 		held, err = hold()
 	}
 	if err != nil {
-		return Hold{}, s.explain(ctx, err, layout, r.Ordinals)
+		return HeldTickets{}, s.explain(ctx, err, layout, r.Ordinals)
 	}
 	s.metrics.holds.Inc()
-	return s.describe(layout, held), nil
+	return held, nil
 }
 
 // ChangeHold adds tickets to a hold and drops others: all of it or nothing. The

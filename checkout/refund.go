@@ -87,6 +87,11 @@ func (s *Service) Exchange(ctx context.Context, k *Key, r ExchangeRequest) (Orde
 			return Order{}, err
 		}
 		held, err := s.holds.Pin(ctx, o.Event, o.Visitor, r.Hold, pinFirst)
+		if fault.Is(err, fault.HoldLapsed) { // it ends with the exchange: the same request may have done it just now
+			if o, answered, aerr := s.Answered(ctx, k); answered || aerr != nil {
+				return o, aerr
+			}
+		}
 		if err != nil {
 			return Order{}, err
 		}
@@ -94,20 +99,10 @@ func (s *Service) Exchange(ctx context.Context, k *Key, r ExchangeRequest) (Orde
 	} else if to, err = s.choose(ctx, layout, r.To); err != nil {
 		return Order{}, err
 	}
-	back := o.Discount(r.Tickets)
-	var promo *Promo
-	if back > 0 { // what was taken off them is taken off the others
-		promo = &Promo{Kind: PromoAmount, Value: back}
-	}
-	same := *layout
-	same.Terms.Tax = o.Quote.Tax // the order has one tax and one fee per ticket, whatever the event's are by now
-	if len(o.Quote.Items) > 0 {
-		same.Terms.FeePerTicket = o.Quote.Items[0].Fee
-	}
-	x.Items = ItemsOf(layout, to, NewQuote(&same, to, promo))
+	x.Items = o.itemsInstead(layout, r.Tickets, to)
 	done, err := s.orders.ExchangeTickets(ctx, k, x)
 	if err != nil {
-		if r.Hold != "" && !fault.Is(err, fault.Unavailable) {
+		if r.Hold != "" && !fault.Is(err, fault.Unavailable) && !fault.Is(err, fault.KeyInFlight) {
 			err = s.unpinned(ctx, o, r.Hold, err)
 		}
 		return Order{}, s.explain(ctx, err, layout, to)

@@ -111,6 +111,7 @@ type HoldInput struct {
 	TTL         time.Duration
 	Limit       int    // most tickets one buyer may have
 	Singles     string // allow, avoid or refuse single seats being left
+	Leaseless   bool   // needs no lease of the visitor's
 	Ordinals    []int
 	Areas       []Quantity
 	Best        *Best
@@ -119,7 +120,7 @@ type HoldInput struct {
 
 // Hold runs hold.lua for requests of one event, and returns one reply for each.
 func Hold(ctx context.Context, rdb redis.Scripter, event string, in []HoldInput) ([]HoldReply, error) {
-	args := make([]any, 0, 2+11*len(in))
+	args := make([]any, 0, 2+12*len(in))
 	args = append(args, holdArgs(event)...)
 	for i := range in {
 		args = in[i].append(args)
@@ -162,7 +163,11 @@ func (in *HoldInput) append(args []any) []any {
 		best = fmt.Sprintf("%d:%d:%d:%d", b.N, b.Channel, b.Accessible, split)
 		where, accessibly = stretches(b.Where), stretches(b.Accessibly)
 	}
-	return append(args, in.Visitor, in.ID, in.TTL.Milliseconds(), in.Limit, in.Singles, ordinals(in.Ordinals), areas.String(), best, where, accessibly, in.Revision)
+	lease := 1
+	if in.Leaseless {
+		lease = 0
+	}
+	return append(args, in.Visitor, in.ID, in.TTL.Milliseconds(), in.Limit, in.Singles, ordinals(in.Ordinals), areas.String(), best, where, accessibly, in.Revision, lease)
 }
 
 // HoldCall is a call of one of the scripts about a hold that is there, which may be

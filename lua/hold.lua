@@ -5,7 +5,7 @@
 --   13 revision inv:{e}:revision of the layout that the shape is of
 -- ARGV
 --   1-2 as in hold_prelude
---   3.. for each request, eleven arguments:
+--   3.. for each request, twelve arguments:
 --       visitor, hold id, ttl (ms), most tickets one buyer may have;
 --       single seats: 'allow', 'avoid' (in what the script chooses) or 'refuse' (in
 --       what is picked, too);
@@ -14,14 +14,15 @@
 --       the best of "quantity:channel:accessible:split", or '';
 --       where the best are searched: "first-last,…" in order, "first+last" where
 --       neighbours don't matter;
---       where accessible seats are searched: "first-last,…"
---       revision of the layout that the request was made from
+--       where accessible seats are searched: "first-last,…";
+--       revision of the layout that the request was made from;
+--       '1' for a hold that needs the visitor's lease, '0' for one that does not
 -- RETURNS
 --   a reply for each: a hold, made now or before under this id; -1, -2, -3, -4, -5,
 --   -7, -10 or -11
 -- INVARIANTS
 --   Of a request nothing is held unless all is. A hold never outlives the visitor's
---   lease. Who asks for the best is refused only if no such tickets are left, also
+--   lease, if it needs one. Who asks for the best is refused only if no such tickets are left, also
 --   when holds have lapsed that nobody swept yet.
 -- COMPLEXITY
 --   for each request: picked O(k). Areas and the best: O(1) for each range, one copy and
@@ -276,7 +277,7 @@ end
 local leases = {}
 local function look_up()
   local ids, visitors = {}, {}
-  for at = 3, #ARGV, 11 do
+  for at = 3, #ARGV, 12 do
     visitors[#visitors + 1], ids[#ids + 1] = ARGV[at], ARGV[at + 1]
   end
   local ends_of = redis.call('ZMSCORE', ACTIVE, unpack(visitors))
@@ -305,6 +306,7 @@ local function make(at)
   locked, was_byte, channels = {}, {}, nil
 
   local lease = leases[visitor]
+  if ARGV[at + 11] == '0' then lease = now + ttl end
   if lease <= now then return {-1} end
   local before = hold_of(id)
   if before then
@@ -373,6 +375,6 @@ end
 sweep(SWEEP)
 look_up()
 local replies = {}
-for at = 3, #ARGV, 11 do replies[#replies + 1] = make(at) end
+for at = 3, #ARGV, 12 do replies[#replies + 1] = make(at) end
 commit()
 return replies

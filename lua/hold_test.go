@@ -60,7 +60,7 @@ func TestHoldWrappersKeepTheirContracts(t *testing.T) {
 		if len(r.keys) != max(c.keys, 11) || c.keys == 0 {
 			t.Errorf("%s: %d keys are sent, the header says %d", name, len(r.keys), c.keys)
 		}
-		if n := len(r.args); n != c.args && (!c.open || name != "hold.lua" || n != 2+2*11) {
+		if n := len(r.args); n != c.args && (!c.open || name != "hold.lua" || n != 2+2*12) {
 			t.Errorf("%s: %d arguments are sent, the header says %d", name, len(r.args), c.args)
 		}
 		for _, key := range r.keys {

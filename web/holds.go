@@ -16,14 +16,16 @@ import (
 const mostNamed = 100
 
 type holdBody struct {
-	Tickets  []string `json:"tickets"`
-	Ordinals []int    `json:"ordinals"`
-	Areas    []struct {
-		Section  string `json:"section"` // id or name
-		Quantity int    `json:"quantity"`
-		Channel  string `json:"channel"` // id or name
-	} `json:"areas"`
-	Best *bestBody `json:"best_available"`
+	Tickets  []string   `json:"tickets"`
+	Ordinals []int      `json:"ordinals"`
+	Areas    []areaBody `json:"areas"`
+	Best     *bestBody  `json:"best_available"`
+}
+
+type areaBody struct {
+	Section  string `json:"section"` // id or name
+	Quantity int    `json:"quantity"`
+	Channel  string `json:"channel"` // id or name
 }
 
 type bestBody struct {

@@ -48,7 +48,10 @@ func (s *Server) shopRoutes(r gin.IRouter) {
 	r.POST("/v1/orders/:id/pay", few, s.payOrder)
 	r.GET("/v1/orders/:id/cancel", s.quoteCancel)
 	r.POST("/v1/orders/:id/cancel", few, s.cancelOrder)
+	r.GET("/v1/orders/:id/exchange", s.exchangeTerms)
 	r.POST("/v1/orders/:id/exchange", few, s.exchangeTickets)
+	r.POST("/v1/orders/:id/exchange/hold", few, s.holdToExchange)
+	r.DELETE("/v1/orders/:id/exchange/hold", s.releaseToExchange)
 	s.ticketRoutes(r)
 	r.POST(webhookPath, s.hearGateway)
 	if s.Sandbox != nil {

@@ -6,7 +6,6 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"onsale/checkout"
-	"onsale/internal/fault"
 )
 
 // ExchangeTickets implements checkout.OrderStore.
@@ -19,37 +18,18 @@ func (s *Store) ExchangeTickets(ctx context.Context, k *checkout.Key, x checkout
 }
 
 func (s *Store) exchange(ctx context.Context, tx pgx.Tx, o *checkout.Order, x checkout.NewExchange) error {
-	switch o.Status {
-	case checkout.Fulfilled, checkout.PartiallyRefunded:
-	case checkout.Paid:
-		return fault.New(fault.Conflict, "the payment is being captured; seats can be exchanged in a moment").After(captureSoon)
-	default:
-		return fault.New(fault.Conflict, "seats of an order that is %s cannot be exchanged", o.Status)
-	}
-	back, _, err := o.RefundOf(checkout.RefundRequest{Tickets: x.Tickets})
-	switch {
-	case err != nil:
+	back, err := o.ToExchange(x.Tickets, len(x.Items))
+	if err != nil {
 		return err
-	case len(x.Tickets) == 0 || len(back) != len(x.Tickets):
-		return fault.New(fault.Conflict, "name the tickets that are given back, none of which was given back before")
-	case len(x.Items) != len(back):
-		return fault.New(fault.Conflict, "%d tickets are exchanged for as many others, not for %d", len(back), len(x.Items))
 	}
 	if x.ByBuyer {
 		if err := inHand(ctx, tx, o, back); err != nil {
 			return err
 		}
 	}
-	var old int64 // what was paid for them
-	for _, n := range back {
-		old += o.Items[n].Cost.Total
-	}
-	var price int64
-	for i := range x.Items {
-		price += x.Items[i].Cost.Total
-	}
-	if price > old {
-		return fault.New(fault.Conflict, "the other tickets cost more; buy them and cancel these instead").With("difference", price-old)
+	less, err := o.Less(back, x.Items)
+	if err != nil {
+		return err
 	}
 	if err := claimInstead(ctx, tx, o, x); err != nil {
 		return err
@@ -63,7 +43,6 @@ func (s *Store) exchange(ctx context.Context, tx pgx.Tx, o *checkout.Order, x ch
 	if err := writeExchange(ctx, tx, o, x); err != nil {
 		return err
 	}
-	less := min(old-price, o.Total.Amount-o.Refunded.Amount) // some of it may have gone back before
 	if err := s.startRefund(ctx, tx, o, nil, less, checkout.RefundRequest{Reason: "cheaper seats", Actor: x.Actor}); err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package pgstore
 import (
 	"context"
 	"slices"
-	"time"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -11,9 +10,6 @@ import (
 	"onsale/checkout"
 	"onsale/internal/fault"
 )
-
-// captureSoon is about how long a capture takes.
-const captureSoon = 2 * time.Second
 
 // RefundOrder implements checkout.OrderStore.
 func (s *Store) RefundOrder(ctx context.Context, k *checkout.Key, r checkout.RefundRequest) (checkout.Order, error) {
@@ -49,7 +45,7 @@ func (s *Store) refund(ctx context.Context, tx pgx.Tx, o *checkout.Order, r chec
 	whole := len(back) > 0 && len(back) == len(o.Ordinals())
 	if o.Status == checkout.Paid && (!whole || amount < o.Total.Amount) {
 		// Not captured yet: only all of it can be let go. The capture is a moment away.
-		return fault.New(fault.Conflict, "the payment is being captured; a part of it can be given back in a moment").After(captureSoon)
+		return fault.New(fault.Conflict, "the payment is being captured; a part of it can be given back in a moment").After(checkout.CaptureSoon)
 	}
 	if o.Status == checkout.Paid {
 		return s.giveUp(ctx, tx, o, checkout.Refunded, why)

@@ -100,7 +100,10 @@ func (s *Store) call(ctx context.Context, hold string, c lua.HoldCall, rules che
 
 // Hold implements checkout.HoldStore.
 func (s *Store) Hold(ctx context.Context, event, visitor, id string, w checkout.Wanted, ttl time.Duration, rules checkout.HoldRules) (checkout.HeldTickets, error) {
-	in := lua.HoldInput{Visitor: visitor, ID: id, TTL: ttl, Limit: rules.Limit, Singles: singles(rules), Ordinals: w.Ordinals, Revision: w.Revision}
+	in := lua.HoldInput{
+		Visitor: visitor, ID: id, TTL: ttl, Limit: rules.Limit, Singles: singles(rules), Leaseless: rules.Leaseless,
+		Ordinals: w.Ordinals, Revision: w.Revision,
+	}
 	for _, a := range w.Areas {
 		in.Areas = append(in.Areas, lua.Quantity{N: a.Quantity, Channel: a.Channel, Where: stretches(a.Where)})
 	}
