@@ -169,6 +169,13 @@ export interface CancelQuote {
   order: string; allowed: boolean; why: string; until: Time | null; keep_fees: boolean; back: Money;
   tickets: { ticket: string; allowed: boolean; why: string; back: Money }[];
 }
+/** Which tickets of an order may be exchanged, and what was paid for them. */
+export interface ExchangeTerms {
+  order: string; allowed: boolean; why: string; until: Time | null;
+  tickets: { ticket: string; allowed: boolean; why: string; paid: Money }[];
+}
+/** Tickets that are held instead of some of an order, and what goes back of the difference. */
+export interface ExchangeHold { order: string; tickets: string[]; hold: Hold; paid: Money; cost: Money; back: Money }
 /** Where a ticket stands; all but `valid` open no door. */
 export type TicketState = 'valid' | 'scanned' | 'transferred' | 'refunded' | 'cancelled' | 'exchanged';
 /** A ticket in the hands of one holder. What opens the door is empty once it is not the asker's any more. */
@@ -336,6 +343,12 @@ export const quoteCancel = (id: string, tickets: string[], token?: string | null
   call<CancelQuote>('GET', order(id, `/cancel${tickets.length ? `?${tickets.map((t) => `ticket=${t}`).join('&')}` : ''}`), undefined, bearer(token));
 export const cancelTickets = (id: string, tickets: string[], key: string, token?: string | null) =>
   call<Order>('POST', order(id, '/cancel'), { tickets }, once(key, token));
+export const getExchange = (id: string, token?: string | null) => call<ExchangeTerms>('GET', order(id, '/exchange'), undefined, bearer(token));
+export const holdToExchange = (id: string, tickets: string[], others: HoldRequest, token?: string | null) =>
+  call<ExchangeHold>('POST', order(id, '/exchange/hold'), { tickets, ...others }, bearer(token));
+export const releaseToExchange = (id: string, token?: string | null) => call<void>('DELETE', order(id, '/exchange/hold'), undefined, bearer(token));
+export const exchangeTickets = (id: string, tickets: string[], hold: string, key: string, token?: string | null) =>
+  call<Order>('POST', order(id, '/exchange'), { tickets, hold }, once(key, token));
 export const mailOrder = (id: string, token?: string | null) => call<{ status: string; recipient: string }>('POST', order(id, '/email'), {}, bearer(token));
 export const getTickets = (id: string, token?: string | null) =>
   call<{ tickets: Ticket[] }>('GET', order(id, '/tickets'), undefined, bearer(token));

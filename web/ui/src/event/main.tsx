@@ -1,36 +1,18 @@
 import './event.css';
-import { effect, signal, useSignal } from '@preact/signals';
+import { useSignal } from '@preact/signals';
 import type { VNode } from 'preact';
 import { useEffect, useLayoutEffect, useRef } from 'preact/hooks';
 import { type HeldTicket, type Money, calendarOf } from '../api';
-import { kinds, marksText, notesText } from '../map/marks';
+import { notesText } from '../map/marks';
 import { seatName } from '../map/plan';
-import { SeatMap } from '../map/seatmap';
-import { Signs } from '../map/sign';
-import { blocked } from '../map/status';
 import { moneyText } from '../money';
 import { Breakdown, termsText } from '../price';
 import { Picture } from '../picture';
 import { Chip, Countdown, Notice, eventDate, mount, number, plural, useSeconds } from '../page';
-import { type AreaChoice, openIn, placesText, words } from './choice';
+import { type AreaChoice, placesText, words } from './choice';
 import { dateState } from './dates';
+import { Seats, entrance, notes, tierOf } from './seats';
 import * as shop from './shop';
-
-const muted = signal<ReadonlySet<number>>(new Set());
-/** Marks that seats must have to be shown as free. */
-const only = signal(0);
-const inList = signal(false);
-
-/** What is special about a seat, in words. */
-const marks = (i: number): string => marksText(shop.plan.value!.marks[i]!);
-/** That, and through which door to come. */
-const notes = (i: number): string => [marks(i), entrance(shop.plan.value!.section[i]!)].filter(Boolean).join(' · ');
-const entrance = (section: number): string => {
-  const name = shop.plan.value!.sections[section]?.entrance;
-  return name ? `entrance: ${name}` : '';
-};
-
-const tierOf = (i: number) => shop.plan.value!.tiers[shop.plan.value!.tier[i]!]!;
 
 function Hero(): VNode | null {
   const e = shop.event.value;
@@ -67,181 +49,6 @@ function Dates(): VNode | null {
         {!!o.more && <li class="soft small">and {number(o.more)} more</li>}
       </ul>
     </nav>
-  );
-}
-
-const linkText = { live: ['good', 'Live'], connecting: ['', 'Connecting'], reconnecting: ['warn', 'Reconnecting'], polling: ['warn', 'Updated every few seconds'], stopped: ['', ''] } as const;
-
-const leftText = (t: { free: number; word: string } | undefined): string =>
-  t?.word === 'sold out' ? t.word : `${number(t?.free ?? 0)} free${t?.word && t.free ? `, ${t.word}` : ''}`;
-
-/** Price categories, which filter the map, and what the shapes mean. */
-function Legend(): VNode | null {
-  const p = shop.plan.value;
-  if (!p) return null;
-  const flip = (t: number): void => {
-    const next = new Set(muted.value);
-    if (!next.delete(t)) next.add(t);
-    muted.value = next;
-  };
-  const there = p.marks.reduce((all, m) => all | m, 0);
-  return (
-    <div class="stack">
-      <div class="legend" role="group" aria-label="Price categories shown">
-        {p.tiers.map((t, i) => (
-          <button key={t.id} aria-pressed={!muted.value.has(i)} onClick={() => flip(i)}>
-            <span class="swatch" ref={(e) => { if (e) e.style.background = t.color; }} />{t.name} {moneyText(t.price)} <span class="soft">{leftText(shop.tiersLeft.value[i])}</span>
-          </button>
-        ))}
-      </div>
-      {!!there && (
-        <div class="legend" role="group" aria-label="Show only seats that are">
-          {kinds.filter((k) => there & k.bit).map((k) => (
-            <button key={k.name} class="only" aria-pressed={!!(only.value & k.bit)} onClick={() => { only.value ^= k.bit; }}><Signs bits={k.bit} />{k.text}</button>
-          ))}
-        </div>
-      )}
-      <div class="shapes">
-        <span><svg viewBox="0 0 16 16" aria-hidden="true"><circle cx="8" cy="8" r="6.5" fill="var(--accent)" /></svg>free</span>
-        <span><svg viewBox="0 0 16 16" aria-hidden="true"><circle cx="8" cy="8" r="7" fill="var(--ink)" /><path d="M5 8.3l2.2 2.4L11 6" stroke="var(--card)" stroke-width="1.8" fill="none" /></svg>yours</span>
-        <span><svg viewBox="0 0 16 16" aria-hidden="true"><circle cx="8" cy="8" r="5.5" stroke="var(--soft)" stroke-width="1.6" fill="none" /></svg>in someone’s basket</span>
-        <span><svg viewBox="0 0 16 16" aria-hidden="true"><path d="M5 5l6 6M11 5l-6 6" stroke="var(--soft)" stroke-width="1.6" /></svg>sold</span>
-        {shop.shut.value && <span><svg viewBox="0 0 16 16" aria-hidden="true"><path d="M4 8h8" stroke="var(--soft)" stroke-width="1.8" /></svg>not on general sale</span>}
-        {!!shop.channels.value.length && <span><svg viewBox="0 0 16 16" aria-hidden="true"><path d="M8 0l8 8-8 8-8-8z" fill="var(--accent)" /></svg>{shop.channels.value.map((c) => c.name).join(', ')}</span>}
-      </div>
-    </div>
-  );
-}
-
-function MapView(): VNode {
-  const canvas = useRef<HTMLCanvasElement>(null), map = useRef<SeatMap | null>(null);
-  const tip = useSignal<{ i: number; x: number; y: number } | null>(null);
-  useEffect(() => {
-    const p = shop.plan.value!;
-    const m = (map.current = new SeatMap(canvas.current!, p, shop.status.length ? shop.status : new Uint8Array(p.total), {
-      pick: (i) => {
-        if (!shop.shopping.value) shop.notice.value = { tone: '', text: 'Join the queue to choose seats.' };
-        else shop.toggle(i);
-      },
-      pickArea: (s) => {
-        const sec = p.sections[s]!;
-        if (sec.kind === 'ga' && shop.shopping.value) shop.setQuantity(s, 0, shop.quantity(s, 0) + 1);
-      },
-      point: (i, x, y) => { tip.value = i < 0 ? null : { i, x, y }; },
-    }));
-    let known = shop.status;
-    const stops = [
-      effect(() => {
-        void shop.version.value;
-        if (known !== shop.status || shop.lastChange === null) m.setStatus((known = shop.status));
-        else m.changed(shop.lastChange);
-      }),
-      effect(() => m.setOwn(shop.chosen.value, shop.mine.value, shop.bySection.value)),
-      effect(() => m.setKept(shop.kept.value)),
-      effect(() => m.hint(shop.hints.value)),
-      effect(() => m.mute(muted.value, only.value)),
-      effect(() => {
-        const seats = shop.spotlight.value;
-        if (seats.length) {
-          m.show(seats);
-          shop.spotlight.value = [];
-        }
-      }),
-    ];
-    return () => {
-      for (const stop of stops) stop();
-      m.close();
-    };
-  }, []);
-  const t = tip.value;
-  return (
-    <div class="mapbox card">
-      <canvas ref={canvas} tabIndex={0} role="application" aria-label="Seat map. Arrow keys move it, plus and minus zoom, Enter chooses or drops the seat in the middle. The list holds the same seats." />
-      <div class="zoom">
-        <button aria-label="Zoom in" onClick={() => map.current?.zoom(1.6)}>+</button>
-        <button aria-label="Zoom out" onClick={() => map.current?.zoom(1 / 1.6)}>−</button>
-        <button aria-label="Show the whole plan" onClick={() => map.current?.whole()}>⤢</button>
-      </div>
-      <div role="status">{t && <Tip key={t.i} {...t} />}</div>
-    </div>
-  );
-}
-
-function Tip({ i, x, y }: { i: number; x: number; y: number }): VNode {
-  void shop.version.value;
-  const own = shop.chosen.value.has(i) || shop.mine.value.has(i);
-  const state = own ? 'yours' : shop.isFree(i) ? shop.channelOf(i)?.name ?? 'free' : (['free', 'in someone’s basket', 'sold', 'not on general sale'] as const)[shop.status[i] as 0 | 1 | 2 | 3];
-  const place = (e: HTMLElement | null): void => {
-    const box = e?.closest<HTMLElement>('.mapbox');
-    if (!e || !box) return;
-    const left = Math.max(6, Math.min(x - e.offsetWidth / 2, box.clientWidth - e.offsetWidth - 6));
-    const top = y - e.offsetHeight - 18 > 4 ? y - e.offsetHeight - 18 : y + 22;
-    e.style.transform = `translate(${Math.round(left)}px, ${Math.round(top)}px)`;
-  };
-  return <div class="tip" ref={place}>{seatName(shop.plan.value!, i)}<br />{tierOf(i).name} · {moneyText(tierOf(i).price)} · {state}{notes(i) && <><br />{notes(i)}</>}</div>;
-}
-
-function Stepper({ value, max, set, label }: { value: number; max: number; set: (n: number) => void; label: string }): VNode {
-  return (
-    <div class="stepper" role="group" aria-label={label}>
-      <button type="button" aria-label="One fewer" disabled={value <= 0} onClick={() => set(value - 1)}>−</button>
-      <output>{value}</output>
-      <button type="button" aria-label="One more" disabled={value >= max} onClick={() => set(value + 1)}>+</button>
-    </div>
-  );
-}
-
-const kind = (i: number): string => (marks(i) ? `${marks(i)}, ` : '');
-
-/** The same seats as on the map: section, then row, then seat. */
-function ListView(): VNode {
-  const p = shop.plan.value!;
-  const section = useSignal(0), open = useSignal(-1);
-  void shop.version.value;
-  const s = p.sections[section.value]!;
-  const canChoose = shop.shopping.value && !shop.hold.value?.pinned;
-  /** General sale, and one's own channels that have tickets in the area. */
-  const from = s.kind === 'ga' ? [0, ...shop.channels.value.map((_, k) => k + 1)].filter((c) => !c || shop.quantity(section.value, c) || openIn(shop.status, shop.kept.value, s.first, s.count, c)) : [];
-  return (
-    <div class="card panel stack seatlist">
-      <label class="field">Section
-        <select value={section.value} onChange={(e) => { section.value = +e.currentTarget.value; open.value = -1; }}>
-          {p.sections.map((x, i) => <option key={x.id} value={i}>{x.name} ({number(shop.freeIn(x.first, x.count))} free)</option>)}
-        </select>
-      </label>
-      {s.entrance && <p class="small soft">Entrance: {s.entrance}</p>}
-      {s.kind === 'ga' ? (
-        from.map((c) => (
-          <div class="row between" key={c}>
-            <span>{c ? `${shop.channels.value[c - 1]!.name}: ` : ''}{moneyText(p.tiers[s.tier ?? 0]!.price)} each, free choice of place</span>
-            {canChoose && <Stepper label={`Tickets for ${s.name}${c ? `, ${shop.channels.value[c - 1]!.name}` : ''}`} value={shop.quantity(section.value, c)} max={shop.limit()} set={(n) => shop.setQuantity(section.value, c, n)} />}
-          </div>
-        ))
-      ) : (
-        <div>
-          {p.rows.map((r, ri) => r.section === section.value && (
-            <div class="seatrow" key={ri}>
-              <button aria-expanded={open.value === ri} onClick={() => { open.value = open.value === ri ? -1 : ri; }}>
-                <span>Row {r.name}</span><span class="soft small">{number(shop.freeIn(r.first, r.seats.length))} free</span>
-              </button>
-              {open.value === ri && (
-                <div class="seats">
-                  {r.seats.map((seat, k) => {
-                    const i = r.first + k, own = shop.chosen.value.has(i), held = shop.mine.value.has(i), free = shop.isFree(i);
-                    const channel = shop.channelOf(i)?.name, why = held ? ', yours' : free || own ? `${channel ? `, ${channel}` : ''}${shop.hints.value.has(i) ? ', pointed out' : ''}` : shop.status[i] === blocked ? ', not on general sale' : ', taken';
-                    return (
-                      <button key={i} class={`${channel ? 'kept' : ''} ${shop.hints.value.has(i) ? 'hint' : ''}`} aria-pressed={own || held} disabled={!canChoose || (!free && !own && !held)} onClick={() => shop.toggle(i)}
-                        ref={(e) => { if (e) e.style.borderColor = free || own ? tierOf(i).color : ''; }}
-                        aria-label={`Row ${r.name}, seat ${seat}, ${kind(i)}${moneyText(tierOf(i).price)}${why}`}>{seat}<Signs bits={p.marks[i]!} /></button>
-                    );
-                  })}
-                </div>
-              )}
-            </div>
-          ))}
-        </div>
-      )}
-    </div>
   );
 }
 
@@ -397,10 +204,10 @@ function Choose(): VNode {
       {n ? (
         <>
           <ul class="plain picked">
-            {list.map((i) => line(`${i}`, seatName(p!, i), tierOf(i).price, () => shop.toggle(i), notes(i)))}
+            {list.map((i) => line(`${i}`, seatName(p!, i), tierOf(shop, i).price, () => shop.toggle(i), notes(shop, i)))}
             {shop.areas.value.map((a) => {
               const price = p!.tiers[p!.sections[a.section]!.tier ?? 0]!.price;
-              return line(`${a.section}:${a.channel}`, areaName(a), { ...price, amount: price.amount * a.n }, () => shop.setQuantity(a.section, a.channel, 0), entrance(a.section));
+              return line(`${a.section}:${a.channel}`, areaName(a), { ...price, amount: price.amount * a.n }, () => shop.setQuantity(a.section, a.channel, 0), entrance(shop, a.section));
             })}
           </ul>
           <p class="row between"><span>{extra ? 'Tickets' : 'Total'}</span><strong class="big">{shop.total.value && moneyText(shop.total.value)}</strong></p>
@@ -455,23 +262,13 @@ function Best(): VNode {
 }
 
 function Page(): VNode {
-  const p = shop.plan.value, [tone, text] = linkText[shop.link.value], n = shop.hold.value?.tickets.length ?? shop.count.value;
+  const n = shop.hold.value?.tickets.length ?? shop.count.value;
   return (
     <>
       <Hero />
       <Dates />
       <div class="shop">
-        <section class="stack" aria-label="Seats">
-          <div class="row between">
-            <div class="switch" role="group" aria-label="Choose seats on">
-              <button aria-pressed={!inList.value} onClick={() => { inList.value = false; }}>Map</button>
-              <button aria-pressed={inList.value} onClick={() => { inList.value = true; }}>List</button>
-            </div>
-            {text && <Chip tone={tone}>{text}</Chip>}
-          </div>
-          {p ? (inList.value ? <ListView /> : <MapView />) : <div class="mapbox card panel soft">Loading the plan …</div>}
-          {!inList.value && <Legend />}
-        </section>
+        <Seats s={shop} />
         <div class="right">
           <div class="say">
             <div role="status">{shop.notice.value && <Notice tone={shop.notice.value.tone}>{shop.notice.value.text}</Notice>}</div>

@@ -56,6 +56,8 @@ export const channels = signal<Channel[]>([]);
 export const kept = computed(() => spread(channels.value));
 
 export const shopping = computed(() => me.value?.state === 'shopping');
+/** An order has the hold. */
+export const pinned = computed(() => !!hold.value?.pinned);
 export const mine = computed<ReadonlySet<number>>(() => new Set(hold.value?.tickets.map((t) => t.ordinal)));
 export const count = computed(() => areas.value.reduce((n, a) => n + a.n, chosen.value.size));
 export const total = computed<Money | null>(() => {
@@ -274,6 +276,12 @@ export function toggle(i: number): void {
   }
   fresh();
   chosen.value = next;
+}
+
+/** A seat was clicked on the map, by whoever looks at it. */
+export function pick(i: number): void {
+  if (!shopping.value) notice.value = { tone: '', text: 'Join the queue to choose seats.' };
+  else toggle(i);
 }
 
 /** How many tickets of an area are chosen, or held. */

@@ -10,7 +10,8 @@ import { Notice, dateText, newKey, plural, problemText, sentence } from '../page
 export const cancelUntil = (e: Pick<Event, 'cancellation' | 'starts_at'>): number | null =>
   (e.cancellation ? Date.parse(e.starts_at) - e.cancellation.until_hours * 3_600_000 : null);
 
-const place = (t: { section: string; row: string; seat: string }): string => [t.section, t.row && `row ${t.row}`, t.seat && `seat ${t.seat}`].filter(Boolean).join(', ');
+/** A ticket as people name it. */
+export const place = (t: { section: string; row: string; seat: string }): string => [t.section, t.row && `row ${t.row}`, t.seat && `seat ${t.seat}`].filter(Boolean).join(', ');
 
 /**
  * Gives an order up, or tickets of it: which, what comes back for them in the server's

@@ -5,6 +5,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { type Event, type Order, type OrderStatus, type Ticket, type TicketState, type Transfer, Problem, calendarOf, getEvent, getImage, getOrder, getTickets, mailOrder, transferTicket } from '../api';
 import { moneyText } from '../money';
 import { GiveUp } from './cancel';
+import { Swap } from './exchange';
 import { Breakdown } from '../price';
 import { Art, Chip, Notice, dateText, eventDate, mount, plural, problemText, sentence } from '../page';
 import { bitsOf, marksText, notesText } from '../map/marks';
@@ -193,6 +194,11 @@ function Page(): VNode {
       </div>
       {failure.value && <Notice tone="warn">{failure.value}</Notice>}
       {!!tickets.value?.length && <ul class="plain stack" aria-label="Tickets">{tickets.value.map((t) => <TicketCard key={t.ticket} t={t} />)}</ul>}
+      <Swap o={o} event={event.value} token={token} done={(now) => {
+        order.value = now;
+        tickets.value = tickets.value?.filter((t) => !now.items.some((i) => i.ticket === t.ticket && i.returned_at)) ?? null;
+        void again();
+      }} />
       <GiveUp o={o} event={event.value} token={token} done={(now) => {
         order.value = now;
         tickets.value = tickets.value?.filter((t) => !now.items.some((i) => i.ticket === t.ticket && i.returned_at)) ?? null;
