@@ -336,6 +336,79 @@ test('a code opens kept tickets, and only to whoever has it', { timeout: 120_000
   nothingSaid();
 });
 
+test('tickets are exchanged by the link of the order, long after the sale: a seat on a desk, a place of the floor on a phone', { timeout: 120_000 }, async () => {
+  const event = await smallEvent('Mill Trio, exchanged', { max_per_buyer: 2, cancellation: { until_hours: 24, keep_fees: false } }), ada = await person();
+  await enterShop(ada, event);
+  await openRow(ada, 'A');
+  await seatOf(ada, 'A', 1).click();
+  await seatOf(ada, 'A', 2).click();
+  await ada.getByRole('button', { name: 'Hold 2 tickets' }).click();
+  await ada.getByRole('link', { name: 'Check out' }).click();
+  await toPayment(ada, 'Ada Example');
+  await ada.getByLabel('Card that works').check();
+  await ada.getByRole('button', { name: /^Pay/ }).click();
+  await ada.waitForURL('**/orders/**');
+  await ada.locator('.ticket img[src^="data:image/png"]').nth(1).waitFor();
+  const { link } = await ada.evaluate(async () => (await fetch(`/v1/orders/${location.pathname.split('/')[2]}`)).json());
+
+  // Somebody with nothing but the link, who has never been in line; and a rival in the shop.
+  const bob = await person(undefined, (m) => /status of 409/.test(m)), rival = await person();
+  let quiet = false; // what happens to other seats does not reach Bob once this is set
+  await bob.routeWebSocket(/\/live$/, (ws) => {
+    const server = ws.connectToServer();
+    server.onMessage((m) => { if (!quiet) ws.send(m); });
+  });
+  await bob.goto(link);
+  await bob.getByRole('button', { name: 'Exchange tickets' }).click();
+  await bob.getByRole('checkbox', { name: /seat 1/ }).check();
+  await bob.getByRole('button', { name: 'Choose other seats' }).click();
+  await sees(bob, 'Live');
+  await openRow(bob, 'B');
+  await seatOf(bob, 'B', 4).click();
+  quiet = true;
+  await enterShop(rival, event);
+  await openRow(rival, 'B');
+  await seatOf(rival, 'B', 4).click();
+  await rival.getByRole('button', { name: 'Hold 1 ticket' }).click();
+  await sees(rival, 'These seats are yours for now');
+  await bob.getByRole('button', { name: 'Continue' }).click();
+  await sees(bob, 'Stalls, row B, seat 4 has just been taken by someone else.');
+  assert.deepEqual(await violations(bob), []);
+  quiet = false;
+  await seatOf(bob, 'B', 6).click();
+  await bob.getByRole('button', { name: 'Continue' }).click();
+  await sees(bob, 'Exchange 1 ticket?');
+  assert.deepEqual(await violations(bob), []);
+  // What he has before him the rival cannot take.
+  await soon(async () => assert.ok(await seatOf(rival, 'B', 6).isDisabled()), 20_000);
+  await bob.getByRole('button', { name: 'Yes, exchange' }).dblclick();
+  await sees(bob, '1 ticket is exchanged.');
+  await soon(async () => assert.deepEqual((await bob.locator('.ticket.valid .facts').allInnerTexts()).map((t) => t.replace(/\s+/g, ' ').match(/Row (\w) Seat (\d+)/).slice(1).join('')).sort(), ['A2', 'B6']), 20_000);
+  await bob.locator('.ticket.valid img[src^="data:image/png"]').nth(1).waitFor();
+  // The seat that came back is the rival's to take.
+  await openRow(rival, 'A');
+  await seatOf(rival, 'A', 1).and(rival.locator(':enabled')).waitFor();
+
+  const phone = await person({ width: 390, height: 800 });
+  await phone.goto(link);
+  await phone.getByRole('button', { name: 'Exchange tickets' }).click();
+  await phone.getByRole('checkbox', { name: /row A, seat 2/ }).check();
+  await phone.getByRole('button', { name: 'Choose other seats' }).click();
+  await phone.getByRole('button', { name: 'List' }).click();
+  await phone.getByLabel('Section').selectOption({ index: 1 });
+  await phone.getByRole('button', { name: 'One more' }).click();
+  await phone.getByRole('button', { name: 'Continue' }).click();
+  await sees(phone, '€16.00');
+  assert.deepEqual(await violations(phone), []);
+  await phone.getByRole('button', { name: 'Yes, exchange' }).click();
+  await sees(phone, '1 ticket is exchanged, and €16.00 is on the way to you.');
+  await soon(async () => assert.match(await phone.locator('.ticket.valid').filter({ hasText: 'Floor' }).innerText(), /Floor/));
+  assert.deepEqual(await violations(phone), []);
+  const { tickets } = await (await fetch(`${url}/v1/events/${event.id}`)).json();
+  assert.deepEqual([tickets.sold, tickets.held], [2, 1]);
+  nothingSaid();
+});
+
 test('an accessible seat comes with its companion', { timeout: 120_000 }, async () => {
   const event = await eventNamed('theatre'), page = await person();
   await enterShop(page, event);
