@@ -340,7 +340,7 @@ const largeCatalog = 200_000
 func TestSearchOfALargeCatalog(t *testing.T) { //nolint:tparallel // one after the other: the statements of one are listened to, and another is timed
 	t.Parallel()
 	if testing.Short() {
-		t.Skip("makes 200 000 events")
+		t.Skip("skipped by -short: it makes 200,000 events; make test runs it")
 	}
 	databaseURL := stacktest.Database(t, migrate)
 	began := time.Now()
