@@ -301,14 +301,13 @@ func TestSandboxWebhooksMisbehave(t *testing.T) {
 		t.Parallel()
 		g, e, count := sending(t, payment.Faults{}, 1)
 		authorise(t, g)
-		waitFor(t, "put off", func() bool {
-			return count(`select count(*) from sandbox_webhooks where tries = 1 and due > now() + interval '5 s'`) == 1
+		waitFor(t, "refused", func() bool {
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			return e.refuse == 0
 		})
-		e.mu.Lock()
-		left := e.refuse
-		e.mu.Unlock()
-		if left != 0 {
-			t.Error("it was put off before it was sent")
+		if n := count(`select count(*) from sandbox_webhooks where tries = 1 and due > created_at + interval '5 s'`); n != 1 {
+			t.Errorf("%d were put off, want 1", n)
 		}
 		// Time passes.
 		count(`with w as (update sandbox_webhooks set due = now() returning 1) select count(*) from w`)
