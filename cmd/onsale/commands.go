@@ -15,6 +15,7 @@ func commands(environ []string) []*cobra.Command {
 		newVerifyDrawCommand(),
 		newHealthCommand(environ),
 		newBenchCommand(environ),
+		newSimulateCommand(),
 		newKeygenCommand(),
 		newVersionCommand(),
 	}
