@@ -720,3 +720,14 @@ func (n RoomNumbers) NoShow() float64 {
 	}
 	return float64(missed) / float64(claims+missed)
 }
+
+// Stays is for how long slots of the shop were taken lately, by how many whose turn
+// has ended: from the turn to its end, missed turns too. Slots that are still taken
+// count for the time they have been. Both are 0 while nothing is known.
+func (n RoomNumbers) Stays() (taken time.Duration, ended int64) {
+	var at, slots, admitted, ms int64
+	if _, err := fmt.Sscanf(n.Fields["stays"], "%d:%d:%d:%d:%d", &at, &slots, &admitted, &ms, &ended); err != nil {
+		return 0, 0
+	}
+	return time.Duration(ms) * time.Millisecond, ended
+}

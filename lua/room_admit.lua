@@ -206,5 +206,6 @@ end
 local at_the_door = waiting > 0 and (state == 'open' or state == 'draining')
   and d.shop_ok_until > now and d.stock ~= 0 and d.available ~= 0 and d.quiet_until <= now and moving == 0
 if admitted > 0 or at_the_door then count_slot(admitted, at_the_door) end
+count_stays(d)
 
 return answer(1, admitted, expired, d.cursor, skipped)

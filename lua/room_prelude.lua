@@ -267,6 +267,22 @@ local function count_slot(n, busy)
   redis.call('HSET', ROOM, field, slot .. ':' .. int(tonumber(count) + n) .. ':' .. was_busy)
 end
 
+-- count_stays keeps for how long slots have been taken altogether (in slots times
+-- ms), and how many were free again, with older ones fading. It is called once a
+-- tick, after admissions: who came and went in between does not count.
+local MOST_STAYS = 1000
+
+local function count_stays(d)
+  local n = redis.call('ZCARD', READY_SET) + redis.call('ZCARD', ACTIVE)
+  local at, was, admitted, ms, ended = string.match(redis.call('HGET', ROOM, 'stays') or '', '^(%d+):(%d+):(%d+):(%d+):(%d+)$')
+  if at then
+    ms = tonumber(ms) + tonumber(was) * math.min(math.max(now - tonumber(at), 0), DAY)
+    ended = tonumber(ended) + math.max(tonumber(was) + d.admitted - tonumber(admitted) - n, 0)
+    if ended > math.max(MOST_STAYS, 4 * n) then ms, ended = math.floor(ms / 2), math.floor(ended / 2) end
+  end
+  redis.call('HSET', ROOM, 'stays', table.concat({ int(now), int(n), int(d.admitted), int(ms or 0), int(ended or 0) }, ':'))
+end
+
 -- set_state changes the state and says so.
 local function set_state(state, reason, by)
   redis.call('HSET', ROOM, 'state', state, 'closed_reason', state == 'closed' and reason or '', 'closed_by', by or '')

@@ -14,6 +14,7 @@ type Wait struct {
 }
 
 const (
+	enoughEnded   = 50   // turns without whose end it is not known how long they take
 	enoughSlots   = 6    // slots without which the pace is not known
 	quartile      = 0.68 // of the normal distribution, in standard deviations
 	leastSpread   = 0.15 // part of the estimate the range is at least wide, each way
@@ -76,7 +77,10 @@ func (r *Room) Wait(ahead int) *Wait {
 		if standstill == ReasonFull || r.Rate() == 0 {
 			return nil
 		}
-		seconds := a * 60 / float64(r.Rate())
+		seconds, known := r.untilServed(a, float64(r.Rate())/60)
+		if !known {
+			return nil
+		}
 		return wait(seconds*priorLow, seconds*priorHigh)
 	}
 	// The throttle may have been lowered since; nobody gets past it.
@@ -84,11 +88,47 @@ func (r *Room) Wait(ahead int) *Wait {
 	if limit == 0 {
 		return nil
 	}
-	seconds := a / min(p.perSecond, limit)
+	seconds, known := r.untilServed(a, min(p.perSecond, limit))
+	if !known {
+		return nil
+	}
 	m := p.perSecond * PaceSlot.Seconds()
 	spread := quartile * math.Sqrt(p.variance/(m*a)+p.variance/(float64(p.slots)*m*m))
 	spread = min(max(spread, leastSpread), mostSpread)
 	return wait(seconds*(1-spread), seconds*(1+spread))
+}
+
+// untilServed is how many seconds pass until a people have had their turn, at a pace
+// per second that lasts until the shop is full; it is false when that cannot be told.
+//
+// A shop with room fills as long as more come than go. If each of its c slots is taken
+// for a time T on average, n of them now, then pT − (pT−n)·e^(−t/T) are after t
+// seconds. Once they are c, the pace is that at which slots are free again, c/T.
+//
+// T is the time that slots were taken altogether, by how many have ended: the most
+// likely average of stays that end at any moment with the same chance. People need a
+// while to buy, so it is too long as long as few have ended, and the estimate with it,
+// while one by the pace alone is too short. The truth lies between the two: in their
+// geometric middle at first, and nearer to the former the more have ended.
+func (r *Room) untilServed(a, pace float64) (seconds float64, known bool) {
+	slots, taken, ended := float64(r.Throttle.MaxShoppers), float64(r.Ready+r.Shopping), float64(r.Ended)
+	lasts := a / pace
+	if ended < min(enoughEnded, slots) {
+		return lasts, a+taken <= slots
+	}
+	stay := r.Taken.Seconds() / ended
+	if pace*stay <= slots {
+		return lasts, true
+	}
+	full := 0.0
+	if taken < slots {
+		full = stay * math.Log((pace*stay-taken)/(pace*stay-slots))
+	}
+	if a <= pace*full {
+		return lasts, true
+	}
+	weight := max(0.5, ended/(ended+taken))
+	return math.Pow(full+(a-pace*full)*stay/slots, weight) * math.Pow(lasts, 1-weight), true
 }
 
 func wait(low, high float64) *Wait {

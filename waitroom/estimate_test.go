@@ -100,7 +100,9 @@ func TestWaitIsRightOftenEnough(t *testing.T) {
 			counts[i] = slot()
 		}
 		ahead := 20 + random.IntN(3000)
-		w := running(1_000_000, counts...).Wait(ahead)
+		room := running(1_000_000, counts...)
+		room.Throttle.MaxShoppers = 1_000_000
+		w := room.Wait(ahead)
 		if w == nil {
 			continue
 		}
@@ -127,4 +129,76 @@ func TestWaitIsRightOftenEnough(t *testing.T) {
 		t.Errorf("of %d waits %d were in the range and %d within twice the range", all, in, near)
 	}
 	t.Logf("of %d waits %d were in the range and %d within twice the range", all, in, near)
+}
+
+// A shop that will be full before somebody's turn is foreseen, and nothing is said
+// while that cannot be told.
+func TestWaitForeseesAFullShop(t *testing.T) {
+	t.Parallel()
+	r := running(600, 100, 100, 100, 100, 100, 100, 100, 100) // ten a second
+	r.Throttle.MaxShoppers, r.Shopping = 1000, 500
+	middle := func(ahead int) float64 {
+		t.Helper()
+		w := r.Wait(ahead)
+		if w == nil {
+			t.Fatalf("with %d before them nothing is said", ahead)
+		}
+		return float64(w.Low+w.High-tickOfTheDoor) / 2
+	}
+	if w := r.Wait(499); w == nil {
+		t.Error("there is a slot for everybody up to them, and nothing is said")
+	}
+	if w := r.Wait(500); w != nil {
+		t.Errorf("their slot has yet to be free, by whom nobody knows: %+v", *w)
+	}
+	// Slots are taken for 50 seconds: at ten a second, half of them ever are.
+	r.Ended, r.Taken = 10_000, 10_000*50*time.Second
+	if got := middle(5999); got < 595 || got > 605 {
+		t.Errorf("6,000 at ten a second: %.0f s", got)
+	}
+	// For 200 seconds: from 500 on the shop is full after 81 seconds, and then five a second go in.
+	r.Ended, r.Taken = 1_000_000, 1_000_000*200*time.Second
+	if got := middle(5999); got < 1100 || got > 1130 {
+		t.Errorf("811 at ten a second and 5,189 at five: %.0f s, want 1,119", got)
+	}
+	if got := middle(499); got < 48 || got > 52 {
+		t.Errorf("500 at ten a second: %.0f s", got)
+	}
+	// Few have ended: it lies between that and ten a second.
+	r.Ended, r.Taken = 50, 50*200*time.Second
+	if got := middle(5999); got < 700 || got > 950 {
+		t.Errorf("between 600 and 1,119: %.0f s", got)
+	}
+	// It is full: five a second, though the pace was that of filling it.
+	r.Ended, r.Taken, r.Shopping = 1_000_000, 1_000_000*200*time.Second, 1000
+	if got := middle(5999); got < 1195 || got > 1205 {
+		t.Errorf("6,000 at five a second: %.0f s", got)
+	}
+	// A small shop is known from as many as fit in.
+	r.Throttle.MaxShoppers, r.Shopping, r.Ended, r.Taken = 10, 10, 10, 10*time.Minute
+	if w := r.Wait(100); w == nil {
+		t.Error("ten of ten have ended, and nothing is said")
+	}
+}
+
+// Nobody waits less than who is before them.
+func TestWaitGrowsWithTheLine(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(3, 4))
+	for range 500 {
+		r := running(6000, 10+random.IntN(90), 10+random.IntN(90), 50, 50, 50, 50, 50)
+		r.Throttle.MaxShoppers, r.Shopping = 1+random.IntN(2000), random.IntN(2000)
+		r.Ended = random.IntN(3000)
+		r.Taken = time.Duration(r.Ended*random.IntN(1000)) * time.Second
+		before, known := 0.0, true
+		for ahead := 0; ahead < 5000; ahead += 1 + random.IntN(100) {
+			p, _ := r.pace()
+			got, ok := r.untilServed(float64(ahead+1), p.perSecond)
+			if ok && !known || got < before {
+				t.Fatalf("%d of %d slots taken, for %v by %d: with %d ahead %.2f s (%t), before them %.2f s (%t)",
+					r.Shopping, r.Throttle.MaxShoppers, r.Taken, r.Ended, ahead, got, ok, before, known)
+			}
+			before, known = got, ok
+		}
+	}
 }

@@ -267,6 +267,9 @@ type Room struct {
 	SteeredAt   time.Time
 	NoShow      float64 // share of the last turns that were not claimed; -1 when not known
 
+	Taken time.Duration // for which slots of the shop were taken lately, altogether, from turn to end; …
+	Ended int           // … by so many who have left them, and those who have them
+
 	Born time.Time
 	Pace []Pace // of the last ten minutes, in no particular order
 	AsOf time.Time

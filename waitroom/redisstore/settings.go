@@ -80,6 +80,8 @@ func room(event string, n lua.RoomNumbers) waitroom.Room {
 		AutoRate: int(n.Int("auto_rate")), SteerReason: n.Fields["auto_reason"], SteeredAt: at(n.Int("auto_at")), NoShow: n.NoShow(),
 		Born: at(n.Int("born")), AsOf: at(n.Now),
 	}
+	taken, ended := n.Stays()
+	r.Taken, r.Ended = taken, int(ended)
 	for _, p := range n.Pace() {
 		r.Pace = append(r.Pace, waitroom.Pace{Slot: p.Slot, Admitted: int(p.Admitted), Busy: p.Busy})
 	}
