@@ -316,7 +316,7 @@ func TestNginx(t *testing.T) {
 
 	ask := func(method, path string) (int, string) {
 		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		request, err := http.NewRequestWithContext(ctx, method, "http://"+address+path, strings.NewReader("{}"))
 		if err != nil {
@@ -354,7 +354,7 @@ func TestNginx(t *testing.T) {
 		t.Errorf("/metrics: %d, want 404", code)
 	}
 
-	dialer := websocket.Dialer{Subprotocols: []string{"onsale.v1"}, HandshakeTimeout: 20 * time.Second}
+	dialer := websocket.Dialer{Subprotocols: []string{"onsale.v1"}, HandshakeTimeout: time.Minute}
 	conn, response, err := dialer.DialContext(t.Context(), "ws://"+address+"/ws", nil)
 	if err != nil {
 		t.Fatalf("WebSocket: %v (%v)", err, response)

@@ -147,7 +147,7 @@ func newBrowser(t *testing.T) *aBrowser {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	t.Cleanup(transport.CloseIdleConnections)
 	return &aBrowser{t: t, client: http.Client{
-		Jar: jar, Transport: transport, Timeout: 20 * time.Second,
+		Jar: jar, Transport: transport, Timeout: time.Minute,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
@@ -205,7 +205,7 @@ func (b *aBrowser) shop(address string, r *theRoom) (visitor, token string) {
 // returns what the site says first, or the status of the refusal.
 func socket(t *testing.T, address, token string) (said string, status int) {
 	t.Helper()
-	dialer := websocket.Dialer{HandshakeTimeout: 20 * time.Second}
+	dialer := websocket.Dialer{HandshakeTimeout: time.Minute}
 	conn, response, err := dialer.DialContext(t.Context(), "ws"+strings.TrimPrefix(address, "http")+"/ws", http.Header{
 		"Cookie": {"onsale_pass_" + protectedEvent + "=" + token}, "Origin": {address}, "Sec-Fetch-Mode": {"websocket"},
 	})

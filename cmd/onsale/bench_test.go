@@ -22,7 +22,7 @@ func TestBenchJourney(t *testing.T) {
 	// The settings are another node's and must not reach the child.
 	environ := append(slices.Clone(os.Environ()), programMode+"=1", "ONSALE_ROLE=waitroom", "ONSALE_ADDR=127.0.0.1:1")
 	code, stdout, stderr := executeIn(t, environ, "bench", "--scenario", "journey", "--visitors", "20", "--seats", "10",
-		"--arrive", "200ms", "--limit", "2m", "--json", file)
+		"--arrive", "200ms", "--limit", "10m", "--json", file)
 	if code != exitOK {
 		t.Fatalf("code %d\n%s\n%s", code, stdout, stderr)
 	}

@@ -20,7 +20,7 @@ func TestAnInterruptedImportLeavesNothing(t *testing.T) {
 	if code, _, stderr := executeIn(t, environ, "migrate"); code != exitOK {
 		t.Fatal(stderr)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	db, err := pgx.Connect(ctx, strings.TrimPrefix(environ[0], "ONSALE_DATABASE_URL="))
 	if err != nil {

@@ -29,7 +29,7 @@ func smallSale(t *testing.T, tickets int) *purchasesTrial {
 		t.Fatal(err)
 	}
 	trial := &purchasesTrial{
-		postgres: postgres, redis: redis.NewClient(o), tickets: tickets, buyers: 8, alone: 3, most: tickets, duration: 300 * time.Millisecond,
+		postgres: postgres, redis: redis.NewClient(o), tickets: tickets, buyers: 8, alone: 3, most: tickets, duration: 800 * time.Millisecond,
 	}
 	t.Cleanup(func() {
 		if err := trial.Close(); err != nil {
@@ -161,7 +161,7 @@ func TestRushThatSellsEverything(t *testing.T) {
 	if len(s.holding) != 600 {
 		t.Fatalf("%d visitors hold 900 tickets", len(s.holding))
 	}
-	_, _, err = s.rush(t.Context(), 16, time.Minute)
+	_, _, err = s.rush(t.Context(), 16, 10*time.Minute)
 	if len(s.bought) != 600 {
 		t.Errorf("%d have bought: %v", len(s.bought), err)
 	}

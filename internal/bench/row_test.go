@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestMedian(t *testing.T) {
@@ -222,6 +223,8 @@ func TestLinesOfProgress(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
 	p := NewProgress(&out)
+	now := time.Now()
+	p.(*lines).now = func() time.Time { return now }
 	p.Begin(2, "steps")
 	p.Stepf(0, "join: %s", "starting")
 	p.Stepf(1, "not said so soon after")

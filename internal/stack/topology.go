@@ -240,7 +240,7 @@ func (s *Sentinels) startSentinel(ctx context.Context, binary string, i int, mas
 			"requirepass " + master.password, "sentinel sentinel-pass " + master.password,
 			fmt.Sprintf("sentinel monitor %s 127.0.0.1 %d 2", MasterName, master.port),
 			fmt.Sprintf("sentinel auth-pass %s %s", MasterName, master.password),
-			fmt.Sprintf("sentinel down-after-milliseconds %s 500", MasterName),
+			fmt.Sprintf("sentinel down-after-milliseconds %s 2000", MasterName),
 			fmt.Sprintf("sentinel failover-timeout %s 2000", MasterName),
 		}
 		if err := os.WriteFile(file, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {

@@ -78,14 +78,20 @@ func TestTopologies(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			// How busy is the machine? Single servers, one after the other, take a tenth of a second.
 			began := time.Now()
+			for range 3 {
+				stacktest.OwnRedis(t, stack.RedisOptions{})
+			}
+			most := 10*time.Second + 10*time.Since(began)
+			began = time.Now()
 			client, err := redisconn.Open(start(t))
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer client.Close()
-			if took := time.Since(began); took > 10*time.Second {
-				t.Errorf("it took %v to start", took)
+			if took := time.Since(began); took > most {
+				t.Errorf("it took %v to start, want at most %v", took, most)
 			}
 			for i := range 20 { // in many slots
 				key := fmt.Sprintf("{%d}", i)
@@ -123,7 +129,7 @@ func TestPairLosesWhatWasHeldUp(t *testing.T) {
 		}
 	}
 	heard := func(key string) bool {
-		for range 500 {
+		for range 6000 {
 			if n, err := replica.Exists(ctx, key).Result(); err != nil || n == 1 {
 				return err == nil
 			}
