@@ -48,6 +48,11 @@ func (s *Store) Due(ctx context.Context, within time.Duration, limit int) (due c
 				due.Refunds, err = pgx.CollectRows(rows, pgx.RowTo[string])
 				return err
 			})
+		// An order that was being written when its event was cancelled may come when all
+		// the others are at their end.
+		b.Queue(`
+			update event_cancellations c set finished_at = null where finished_at > now() - interval '10 minutes' and exists (
+				select from orders o where o.event_id = c.event_id and o.status in ` + unfinished + `)`)
 		b.Queue(`
 			update event_cancellations c set finished_at = now() where finished_at is null and not exists (
 				select from orders o where o.event_id = c.event_id and o.status in ` + unfinished + `)`)
