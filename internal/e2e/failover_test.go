@@ -39,7 +39,7 @@ type page struct {
 // post sends a request as a page does: again, with the same key, until it has a
 // clear answer.
 func (p *page) post(at *node, path, key string, body any) (a answer) {
-	poll(time.Minute, func() bool {
+	poll(patience, func() bool {
 		var err error
 		if a, err = at.try("POST", path, p.pass, key, body); err != nil {
 			p.t.Errorf("%s: POST %s: %v", p.name, path, err)
@@ -137,7 +137,7 @@ func (p *page) buy() {
 	tabs.Wait()
 	var a answer
 	var err error
-	fulfilled := poll(time.Minute, func() bool {
+	fulfilled := poll(patience, func() bool {
 		a, err = p.at.try("GET", "/v1/orders/"+p.order+"/tickets", p.pass, "", nil)
 		return err != nil || a.str("status") == "fulfilled"
 	})
@@ -252,7 +252,7 @@ func newStalls(t *testing.T, nodes [2]*node) *stalls {
 		s.ordinal[id] = len(s.free)
 		s.free = append(s.free, id)
 	}
-	n.until(20*time.Second, "the door is open", func() bool {
+	n.until(patience, "the door is open", func() bool {
 		reason, closed := n.room(s.event).body["reason"].(string)
 		return !closed || reason == ""
 	})
@@ -281,7 +281,7 @@ func (s *stalls) admit(name string, seats []string) *page {
 // turn takes a page's turn when it comes.
 func (s *stalls) turn(p *page) {
 	s.t.Helper()
-	p.at.until(20*time.Second, p.name+" has a turn", func() bool { return p.at.state(s.event, p.person) == "ready" })
+	p.at.until(patience, p.name+" has a turn", func() bool { return p.at.state(s.event, p.person) == "ready" })
 	p.at.claim(s.event, p.person)
 }
 
@@ -393,7 +393,7 @@ func TestHoldsLostInAFailover(t *testing.T) {
 	const late = 2 // who will be let in later
 	n.patch(e.event, map[string]any{"max_shoppers": len(e.pages) + late})
 	master, replica := connect(t, pair.Master.URL()), connect(t, pair.Replica.URL())
-	n.until(20*time.Second, "the replica has heard of the last change", func() bool {
+	n.until(patience, "the replica has heard of the last change", func() bool {
 		most, err := replica.HGet(ctx, lua.RoomKey(e.event), "cap").Int()
 		return err == nil && most == len(e.pages)+late
 	})
@@ -437,7 +437,7 @@ func TestHoldsLostInAFailover(t *testing.T) {
 	}
 	e.buy(caught.firsts()...)
 	// The first at each node waits for the lock, the others to go with it.
-	n.until(10*time.Second, "their orders are about to be written", func() bool {
+	n.until(patience, "their orders are about to be written", func() bool {
 		for _, p := range caught.firsts() {
 			a, err := p.at.try("GET", "/v1/events/"+e.event+"/holds/"+p.hold, p.pass, "", nil)
 			if err != nil || a.body["pinned"] != true {
@@ -455,7 +455,7 @@ func TestHoldsLostInAFailover(t *testing.T) {
 	for _, p := range slices.Concat(caught.rivals(), ordered.rivals(), lost.rivals()) {
 		choosing.Go(func() { p.choose() })
 	}
-	n.until(10*time.Second, "somebody was refused", func() bool { return e.refusals.Load() > 0 })
+	n.until(patience, "somebody was refused", func() bool { return e.refusals.Load() > 0 })
 	pair.TakeOver(t)
 	choosing.Wait()
 	t.Logf("seats are held again after %v; %d calls were refused", time.Since(killed).Round(time.Millisecond), e.refusals.Load())
@@ -518,7 +518,7 @@ func TestHoldsLostInAFailover(t *testing.T) {
 
 	// An order keeps its seats off the maps, and its buyer pays in peace.
 	for _, at := range nodes {
-		at.until(90*time.Second, "seats that have an order are held", func() bool {
+		at.until(patience, "seats that have an order are held", func() bool {
 			held, all := e.heldAt(replica, unrivalled...)
 			return held == all && e.onMap(at, seatHeld, unrivalled...)
 		})
@@ -581,7 +581,7 @@ func TestHoldsLostInAFailover(t *testing.T) {
 			"total": total, "available": total - count, "held": 0, "sold": count, "blocked": 0, "availability": "available",
 		})
 		var shown string
-		if !poll(90*time.Second, func() bool {
+		if !poll(patience, func() bool {
 			shown = fmt.Sprint(at.call(http.StatusOK, "GET", "/v1/events/"+e.event, "", "", nil).body["tickets"])
 			return shown == want && slices.Equal(at.seatMap(e.event), truth)
 		}) {

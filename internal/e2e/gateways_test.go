@@ -3,7 +3,6 @@ package e2e
 import (
 	"net/http"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -53,8 +52,8 @@ func TestSandboxWebhooksArrive(t *testing.T) {
 	if err := bank.Act(t.Context(), key, true); err != nil {
 		t.Fatal(err)
 	}
-	shop.until(30*time.Second, "the shop has heard of it", func() bool { return shop.status(order, token) == "paid" })
-	shop.until(30*time.Second, "all webhooks are sent", func() bool { return query[int](t, s, `select count(*) from sandbox_webhooks`) == 0 })
+	shop.until(patience, "the shop has heard of it", func() bool { return shop.status(order, token) == "paid" })
+	shop.until(patience, "all webhooks are sent", func() bool { return query[int](t, s, `select count(*) from sandbox_webhooks`) == 0 })
 }
 
 // TestPurchasesAtABadGateway end well, whatever it does by chance.
@@ -69,7 +68,7 @@ func TestPurchasesAtABadGateway(t *testing.T) {
 		_, _, a := pay(n, n, event, payment.MethodOK)
 		answers[a.str("status")+a.code()]++
 	}
-	n.until(3*time.Minute, "all orders are at an end", func() bool {
+	n.until(2*patience, "all orders are at an end", func() bool {
 		return query[int](t, s, `select count(*) from orders where status not in ('fulfilled', 'expired', 'cancelled')`) == 0 &&
 			query[int](t, s, `select count(*) from payments where status in ('pending', 'authorised', 'voiding', 'requires_action')`) == 0
 	})
@@ -102,7 +101,7 @@ func TestStripeIsChosenByConfiguration(t *testing.T) {
 	if a.code() != "gateway-unavailable" {
 		t.Errorf("a lost request: %s", a)
 	}
-	n.until(20*time.Second, "the first order is fulfilled", func() bool { return n.status(lost, lostToken) == "fulfilled" })
+	n.until(patience, "the first order is fulfilled", func() bool { return n.status(lost, lostToken) == "fulfilled" })
 	key := query[string](t, s, `select id::text from payments where order_id = $1`, lost)
 	if got := f.Intents(key); len(got) != 1 || got[0] != "succeeded" {
 		t.Errorf("at Stripe it is %v", got)

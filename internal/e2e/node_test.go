@@ -30,6 +30,11 @@ import (
 
 const adminToken = "an-admin-token-for-tests"
 
+// patience is how long tests wait for what comes about by itself: far longer than it
+// takes, even where many programs share few processors. It is no promise of the program;
+// a test of one says so and has a bound of its own.
+const patience = 2 * time.Minute
+
 // binary builds the program once, able to crash on demand.
 var binary = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "onsale-e2e-")
@@ -112,7 +117,7 @@ func (s *site) start(t *testing.T, settings ...string) *node {
 	n := &node{t: t, done: make(chan error, 1), log: &bytes.Buffer{}, mu: &sync.Mutex{}}
 	n.cmd = exec.Command(path, "serve")
 	n.cmd.Env = append([]string{
-		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(),
+		"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "ONSALE_DATA_DIR=" + t.TempDir(),
 		"ONSALE_ADDR=127.0.0.1:0", "ONSALE_REDIS_URL=" + s.redis, "ONSALE_DATABASE_URL=" + s.postgres,
 		"ONSALE_ADMIN_TOKEN=" + adminToken, "ONSALE_SIGNING_KEY=" + s.key,
 		"ONSALE_WAITROOM_JOINS_PER_ADDRESS_PER_MINUTE=0", "ONSALE_SHUTDOWN_GRACE=3s",
@@ -132,7 +137,7 @@ func (s *site) start(t *testing.T, settings ...string) *node {
 			t.Logf("log of %s:\n%s", n.url, n.logged())
 		}
 	})
-	n.until(20*time.Second, "the node answers", func() bool {
+	n.until(patience, "the node answers", func() bool {
 		select {
 		case err := <-n.done:
 			n.done <- err
@@ -170,7 +175,7 @@ func (n *node) wait() {
 	select {
 	case err := <-n.done:
 		n.done <- err
-	case <-time.After(20 * time.Second):
+	case <-time.After(patience):
 		n.t.Errorf("the node at %s did not end", n.url)
 	}
 }
@@ -229,7 +234,7 @@ func (n *node) try(method, path, token, key string, body any) (answer, error) {
 		}
 		payload = bytes.NewReader(b)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, method, n.url+path, payload)
 	if err != nil {
@@ -304,7 +309,7 @@ func (n *node) me(event, token string) answer {
 // enter waits for a visitor's turn and claims it.
 func (n *node) enter(event, token string) (ticket string) {
 	n.t.Helper()
-	n.until(20*time.Second, "it is the visitor's turn", func() bool {
+	n.until(patience, "it is the visitor's turn", func() bool {
 		a, err := n.try("GET", "/v1/rooms/"+event+"/me", token, "", nil)
 		return err == nil && a.str("state") == "ready"
 	})
@@ -326,7 +331,7 @@ func orderBody(hold string) map[string]any {
 func query[T any](t *testing.T, s *site, sql string, args ...any) (v T) {
 	t.Helper()
 	var err error
-	for began := time.Now(); time.Since(began) < 10*time.Second; time.Sleep(50 * time.Millisecond) {
+	for began := time.Now(); time.Since(began) < patience; time.Sleep(50 * time.Millisecond) {
 		if err = s.db.QueryRow(t.Context(), sql, args...).Scan(&v); err == nil {
 			return v
 		}

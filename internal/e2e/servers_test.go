@@ -3,7 +3,6 @@ package e2e
 import (
 	"net/http"
 	"testing"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -16,7 +15,7 @@ func buy(t *testing.T, n *node, event string) {
 	p := n.enter(event, n.join(event))
 	order := n.call(http.StatusCreated, "POST", "/v1/orders", p, uuid.NewString(), orderBody(n.hold(event, p, 2))).str("order")
 	n.call(http.StatusOK, "POST", "/v1/orders/"+order+"/pay", p, uuid.NewString(), map[string]any{"method": "tok_ok"})
-	n.until(20*time.Second, "the order is fulfilled", func() bool {
+	n.until(patience, "the order is fulfilled", func() bool {
 		return n.call(http.StatusOK, "GET", "/v1/orders/"+order, p, "", nil).str("status") == "fulfilled"
 	})
 }
@@ -51,7 +50,7 @@ func TestSaleThroughASentinelFailover(t *testing.T) {
 	line := gatherLine(t, n, event, 10)
 	// A replica lags behind by milliseconds.
 	two := connect(t, servers.Servers[1].URL())
-	n.until(10*time.Second, "the replica has heard of the line", func() bool {
+	n.until(patience, "the replica has heard of the line", func() bool {
 		keys, err := two.Keys(t.Context(), "wr:*:queue").Result()
 		if err != nil || len(keys) != 1 {
 			return false
@@ -63,7 +62,7 @@ func TestSaleThroughASentinelFailover(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused := 0
-	n.until(30*time.Second, "the line goes on", func() bool {
+	n.until(patience, "the line goes on", func() bool {
 		a, err := n.try("POST", "/v1/rooms/"+event+"/join", line[0].token, "", map[string]any{})
 		if err == nil && a.status == http.StatusOK {
 			return true
@@ -98,7 +97,7 @@ func gatherLine(t *testing.T, n *node, event string, count int) (line []placed) 
 // checkBooksSoon checks the books when all orders are at their end.
 func (s *site) checkBooksSoon(t *testing.T, n *node) {
 	t.Helper()
-	n.until(30*time.Second, "every order is at its end", func() bool {
+	n.until(patience, "every order is at its end", func() bool {
 		return query[int](t, s, `select count(*) from orders where status not in ('fulfilled', 'expired', 'cancelled')`) == 0
 	})
 	s.checkBooks(t)
