@@ -302,6 +302,29 @@ func TestCancelEvent(t *testing.T) {
 	h.checkInvariants()
 }
 
+// TestOrderAfterItsEventWasCancelled: one that was being written then comes when all the
+// others are at their end, and is called off as they were.
+func TestOrderAfterItsEventWasCancelled(t *testing.T) {
+	t.Parallel()
+	h := newHouse(t)
+	ctx := t.Context()
+	late := h.admit(time.Minute)
+	o := h.order(late, h.hold(late, 1))
+	if _, err := h.CancelEvent(ctx, checkout.Cancellation{Event: h.event, Reason: "storm"}, "admin"); err != nil {
+		t.Fatal(err)
+	}
+	h.exec(`update event_cancellations set finished_at = now()`) // as it is if the order was not there yet
+	h.work()
+	h.work() // to see that it was the last
+	if got, err := h.orders.Order(ctx, o.ID); err != nil || got.Status != checkout.Cancelled {
+		t.Errorf("the order is %s, %v", got.Status, err)
+	}
+	if c, err := h.Cancellation(ctx, h.event); err != nil || c.Left != 0 || c.Finished == nil || c.Ended != 1 {
+		t.Errorf("in the end: %+v, %v", c, err)
+	}
+	h.checkInvariants()
+}
+
 // TestComparedTooSoon: money that goes back while the gateway is asked, and what a
 // gateway says right after the end, leave the last word to a later comparison.
 func TestComparedTooSoon(t *testing.T) {
