@@ -30,7 +30,7 @@ func TestNoticeOfAnAttemptUnderWay(t *testing.T) {
 		}
 	})
 	ctx := t.Context()
-	visitor := h.admit(time.Minute)
+	visitor := h.admit(time.Hour)
 	o := h.order(visitor, h.hold(visitor, 1))
 	at = func() {
 		if err := h.Notice(ctx, payment.Notice{ID: "evt_1", Key: h.lastPayment(o)}); err != nil {
@@ -77,7 +77,7 @@ func TestPaidWhileTheGatewayWasAsked(t *testing.T) {
 	m := &meddler{}
 	h := newHouse(t, func(d *checkout.Deps) { m.Gateway, d.Gateway = d.Gateway, m })
 	ctx := t.Context()
-	visitor := h.admit(time.Minute)
+	visitor := h.admit(time.Hour)
 	o := h.order(visitor, h.hold(visitor, 1))
 	m.looked = func(id string) {
 		if err := h.SettlePayment(ctx, id); err != nil {
@@ -102,7 +102,7 @@ func TestLateAuthorisationIsNotSold(t *testing.T) {
 	m := &meddler{}
 	h := newHouse(t, func(d *checkout.Deps) { m.Gateway, d.Gateway = d.Gateway, m })
 	ctx := t.Context()
-	visitor := h.admit(time.Minute)
+	visitor := h.admit(time.Hour)
 	o := h.order(visitor, h.hold(visitor, 1))
 	h.gateway.set("authorise", errors.New("the line is dead"), false)
 	m.voids = func(id string) {

@@ -204,7 +204,7 @@ func TestQuotesAreKept(t *testing.T) {
 	if q := late.quote(o); q.Allowed || !strings.Contains(q.Why, "could be cancelled until") {
 		t.Errorf("too late: %+v", q)
 	}
-	visitor := late.admit(time.Minute)
+	visitor := late.admit(time.Hour)
 	open := late.order(visitor, late.hold(visitor, 3))
 	if q := late.quote(open); !q.Allowed || q.Back.Amount != 0 {
 		t.Errorf("an open order: %+v", q)

@@ -98,7 +98,7 @@ func TestExchangeIsRefused(t *testing.T) {
 		!strings.Contains(terms.Tickets[0].Why, "scanned") || !strings.Contains(terms.Tickets[1].Why, "passed on") {
 		t.Errorf("terms: %+v, %v", terms, err)
 	}
-	rival := h.admit(time.Minute)
+	rival := h.admit(time.Hour)
 	h.hold(rival, 21)
 	h.bought(22)
 	waiting := h.order(rival, h.hold(rival, 23))
@@ -161,7 +161,7 @@ func TestExchangeAgainstHold(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, cancellable(48, false))
 	o, list := h.fulfilled(0)
-	rival := h.admit(time.Minute)
+	rival := h.admit(time.Hour)
 	for round := range 10 {
 		errs := together(2, func(i int) error {
 			if i == 0 {

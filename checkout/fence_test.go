@@ -46,7 +46,7 @@ func staleClaim(t *testing.T, fenced bool) (h *house, o checkout.Order, err erro
 		h.exec(`create trigger unfenced before update on tickets for each row execute function unfenced()`)
 	}
 	ctx := t.Context()
-	slow, quick := h.admit(time.Minute), h.admit(time.Minute)
+	slow, quick := h.admit(time.Hour), h.admit(time.Hour)
 	hold := h.hold(slow, 1)
 	old, err := h.holds.Get(ctx, h.event, slow, hold.ID)
 	if err != nil {
@@ -80,7 +80,7 @@ func TestStaleClaimIsRefused(t *testing.T) {
 	if live := h.live(1); live != "A" {
 		t.Errorf("the ticket is %s, want A", live)
 	}
-	visitor := h.admit(time.Minute)
+	visitor := h.admit(time.Hour)
 	again := h.order(visitor, h.hold(visitor, 1))
 	if o, err := h.Pay(t.Context(), key(), again.ID, payment.MethodOK); err != nil || o.Status != checkout.Paid {
 		t.Errorf("pay: %s, %v", o.Status, err)

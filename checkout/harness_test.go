@@ -93,7 +93,7 @@ func houseOn(t *testing.T, db *pgxpool.Pool, rdb redis.UniversalClient, options 
 	}
 	h.gateway = &gate{Gateway: payment.NewSandbox(db, 50*time.Millisecond)}
 	deps := checkout.Deps{
-		Options: checkout.Options{HoldTTL: time.Minute, MaxExtensions: 2, PayWithin: time.Minute, GatewayTimeout: 2 * time.Second},
+		Options: checkout.Options{HoldTTL: 10 * time.Minute, MaxExtensions: 2, PayWithin: 10 * time.Minute, GatewayTimeout: 14 * time.Second},
 		Catalog: events, Holds: h.holds, Orders: h.orders, Gateway: h.gateway, Logger: slog.New(slog.DiscardHandler),
 	}
 	for _, option := range options {
@@ -235,7 +235,7 @@ func (h *house) order(visitor string, hold checkout.Hold) checkout.Order {
 // bought walks a visitor through a whole purchase up to the committed sale.
 func (h *house) bought(ordinals ...int) (visitor string, o checkout.Order) {
 	h.t.Helper()
-	visitor = h.admit(time.Minute)
+	visitor = h.admit(time.Hour)
 	o = h.order(visitor, h.hold(visitor, ordinals...))
 	o, err := h.Pay(h.t.Context(), key(), o.ID, payment.MethodOK)
 	if err != nil || o.Status != checkout.Paid {

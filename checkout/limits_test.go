@@ -97,7 +97,7 @@ func TestLimitsAfterwards(t *testing.T) {
 		if _, err := h.CreatePromos(ctx, h.event, checkout.NewPromo{Code: code, Amount: &off, MaxUses: &one, PerBuyer: &one}); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		visitor := h.admit(time.Minute)
+		visitor := h.admit(time.Hour)
 		o, err := h.CreateOrder(ctx, key(), checkout.OrderRequest{
 			Event: h.event, Visitor: visitor, Hold: h.hold(visitor, seats(2)...).ID, Buyer: buyer, Promo: code,
 		})
@@ -121,7 +121,7 @@ func TestLimitsAfterwards(t *testing.T) {
 		if (used == 1) != test.counts {
 			t.Errorf("%s: %d uses of the code are counted", name, used)
 		}
-		_, err = h.Promo(ctx, h.event, h.admit(time.Minute), code)
+		_, err = h.Promo(ctx, h.event, h.admit(time.Hour), code)
 		if fault.Is(err, fault.PromoInvalid) != test.counts || err != nil && !test.counts {
 			t.Errorf("%s: the code for another buyer: %v", name, err)
 		}

@@ -25,7 +25,7 @@ func (h *house) mailed(kind string, o checkout.Order) int {
 func TestSaleThatIsRolledBackIsNotTold(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	visitor := h.admit(time.Minute)
+	visitor := h.admit(time.Hour)
 	o := h.order(visitor, h.hold(visitor, 0, 1))
 	h.exec(`create function fail() returns trigger language plpgsql as 'begin raise exception ''disk full''; end'`)
 	h.exec(`create trigger fail before update on idempotency_keys for each row when (new.body is not null) execute function fail()`)
@@ -105,7 +105,7 @@ func TestRefundBeforeTheCaptureIsTold(t *testing.T) {
 func TestCancellationsThatAreTold(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	visitor := h.admit(time.Minute)
+	visitor := h.admit(time.Hour)
 	lost := h.order(visitor, h.hold(visitor, 0, 1))
 	h.exec(`update tickets set status = 'available', user_id = null, order_id = null, reserved_until = null where order_id = $1 and ordinal = 1`, lost.ID)
 	if _, err := h.Pay(t.Context(), key(), lost.ID, payment.MethodOK); !fault.Is(err, fault.TicketsTaken) {

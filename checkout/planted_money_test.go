@@ -201,7 +201,7 @@ func (b *bank) tell(bug moneyBug) []string {
 // tries has a visitor go for tickets, and returns the order that they get.
 func (b *bank) tries(promo string, ordinals ...int) (visitor string, o checkout.Order, err error) {
 	b.t.Helper()
-	visitor = b.admit(time.Minute)
+	visitor = b.admit(time.Hour)
 	hold := b.hold(visitor, ordinals...)
 	o, err = b.CreateOrder(b.t.Context(), key(), checkout.OrderRequest{Event: b.event, Visitor: visitor, Hold: hold.ID, Buyer: buyer, Promo: promo})
 	return visitor, o, err
@@ -216,7 +216,7 @@ func (b *bank) pays(o checkout.Order, method string) error {
 // forgotten the first hold before the order was written.
 func twoHolds(b *bank) (o checkout.Order, other func() (checkout.Order, error)) {
 	b.t.Helper()
-	second := b.admit(time.Minute)
+	second := b.admit(time.Hour)
 	var newer checkout.Hold
 	b.pinned = func() {
 		b.lose(checkout.Hold{Ordinals: []int{1}})
@@ -256,7 +256,7 @@ func overtakenInTime(b *bank) (wrong []string) {
 }
 
 func olderHold(b *bank) (wrong []string) {
-	slow := b.admit(time.Minute)
+	slow := b.admit(time.Hour)
 	hold := b.hold(slow, 1)
 	b.pinned = func() {
 		b.lose(hold)

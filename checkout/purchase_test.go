@@ -17,7 +17,7 @@ import (
 func TestPurchase(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	visitor := h.admit(time.Minute)
+	visitor := h.admit(time.Hour)
 	hold := h.hold(visitor, 3, 4)
 	if hold.Total.Amount != 9000 || hold.Total.Currency != "EUR" || len(hold.Tickets) != 2 {
 		t.Errorf("hold = %+v", hold)
@@ -63,7 +63,7 @@ func TestManyBuyersOneSeat(t *testing.T) {
 	const buyers = 100
 	visitors := make([]string, buyers)
 	for i := range visitors {
-		visitors[i] = h.admit(time.Minute)
+		visitors[i] = h.admit(time.Hour)
 	}
 	var sold, refused atomic.Int32
 	var wg sync.WaitGroup
@@ -103,7 +103,7 @@ func TestRedisForgetsHolds(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	ctx := t.Context()
-	first := h.admit(time.Minute)
+	first := h.admit(time.Hour)
 	mine := h.hold(first, 5, 6)
 	o := h.order(first, mine)
 	// Redis loses the event.
@@ -114,7 +114,7 @@ func TestRedisForgetsHolds(t *testing.T) {
 	if err := h.rdb.Del(ctx, keys...).Err(); err != nil {
 		t.Fatal(err)
 	}
-	second := h.admit(time.Minute)
+	second := h.admit(time.Hour)
 	// The rebuilt inventory knows about the open order.
 	_, err = h.Hold(ctx, checkout.HoldRequest{Event: h.event, Visitor: second, Ordinals: []int{6}})
 	if !fault.Is(err, fault.TicketsTaken) {
@@ -142,7 +142,7 @@ func TestPostgresDecides(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	visitor := h.admit(time.Minute)
+	visitor := h.admit(time.Hour)
 	hold := h.hold(visitor, 8, 9)
 	_, err = h.CreateOrder(ctx, key(), checkout.OrderRequest{Event: h.event, Visitor: visitor, Hold: hold.ID, Buyer: buyer})
 	f, ok := errors.AsType[*fault.Error](err)
@@ -219,7 +219,7 @@ func TestGateway(t *testing.T) {
 			if tc.arrange != nil {
 				tc.arrange(h)
 			}
-			visitor := h.admit(time.Minute)
+			visitor := h.admit(time.Hour)
 			o := h.order(visitor, h.hold(visitor, 1, 2))
 			got, err := h.Pay(t.Context(), key(), o.ID, tc.method)
 			if fault.CodeOf(err) != tc.err || got.Status != tc.status {
@@ -253,7 +253,7 @@ func TestRequiresAction(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			h := newHouse(t)
-			visitor := h.admit(time.Minute)
+			visitor := h.admit(time.Hour)
 			o := h.order(visitor, h.hold(visitor, 1))
 			o, err := h.Pay(t.Context(), key(), o.ID, payment.MethodRequiresAction)
 			if err != nil || o.Status != checkout.AwaitingPayment || o.Payment.NextAction == nil {
@@ -287,7 +287,7 @@ func TestOrderIsIdempotent(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	ctx := t.Context()
-	visitor := h.admit(time.Minute)
+	visitor := h.admit(time.Hour)
 	hold := h.hold(visitor, 1, 2)
 	r := checkout.OrderRequest{Event: h.event, Visitor: visitor, Hold: hold.ID, Buyer: buyer}
 	k := key()
@@ -318,12 +318,22 @@ func TestOrderIsIdempotent(t *testing.T) {
 
 func TestPayIsIdempotent(t *testing.T) {
 	t.Parallel()
-	h := newHouse(t)
-	visitor := h.admit(time.Minute)
+	var paid, inFlight atomic.Int32
+	h := newHouse(t, func(d *checkout.Deps) {
+		d.Step = func(name string) {
+			if name != checkout.StepBegun {
+				return
+			}
+			// The first goes on only when another has come.
+			for end := time.Now().Add(time.Minute); inFlight.Load() == 0 && time.Now().Before(end); {
+				<-time.After(time.Millisecond)
+			}
+		}
+	})
+	visitor := h.admit(time.Hour)
 	o := h.order(visitor, h.hold(visitor, 1, 2))
 	k := key()
 	var wg sync.WaitGroup
-	var paid, inFlight atomic.Int32
 	for range 20 { // a double click, twenty times over
 		wg.Go(func() {
 			got, err := h.Pay(t.Context(), k, o.ID, payment.MethodSlow)
@@ -358,7 +368,7 @@ func TestLostClaimIsVoided(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	ctx := t.Context()
-	slow := h.admit(time.Minute)
+	slow := h.admit(time.Hour)
 	o := h.order(slow, h.hold(slow, 1, 2))
 	// The attempt has begun, and takes longer than the claim lasts.
 	_, p, _, err := h.orders.BeginPayment(ctx, key(), o.ID, payment.MethodOK, "sandbox")
@@ -394,7 +404,7 @@ func TestExpiry(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	ctx := t.Context()
-	visitor := h.admit(time.Minute)
+	visitor := h.admit(time.Hour)
 	o := h.order(visitor, h.hold(visitor, 1, 2))
 	if ended, err := h.Expire(ctx, o.ID); err != nil || ended {
 		t.Errorf("an order with time left: ended = %t, %v", ended, err)
@@ -419,7 +429,7 @@ func TestCancelAndRefund(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	ctx := t.Context()
-	visitor := h.admit(time.Minute)
+	visitor := h.admit(time.Hour)
 	o := h.order(visitor, h.hold(visitor, 1))
 	if o, err := h.Cancel(ctx, nil, checkout.CancelRequest{Order: o.ID}); err != nil || o.Status != checkout.Cancelled || h.live(1) != "A" {
 		t.Errorf("cancel: %s, %v, live %s", o.Status, err, h.live(1))
@@ -487,7 +497,7 @@ func TestLimitCountsPurchases(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t) // at most 4 per buyer
 	ctx := t.Context()
-	visitor := h.admit(time.Minute)
+	visitor := h.admit(time.Hour)
 	o := h.order(visitor, h.hold(visitor, 1, 2, 3))
 	if _, err := h.Pay(ctx, key(), o.ID, payment.MethodOK); err != nil {
 		t.Fatal(err)
@@ -520,11 +530,11 @@ func TestLapsedClaimCounts(t *testing.T) {
 	for _, account := range []bool{false, true} {
 		h := newHouse(t) // at most 4 per buyer
 		ctx := t.Context()
-		visitor := h.admit(time.Minute)
+		visitor := h.admit(time.Hour)
 		o := h.order(visitor, h.hold(visitor, 1, 2, 3, 4))
 		again := visitor
 		if account {
-			again = h.admit(time.Minute)
+			again = h.admit(time.Hour)
 			h.exec(`insert into accounts (id, email) values ('01990000-0000-7000-8000-00000000000a', 'a@example.org')`)
 			h.exec(`insert into users (id, visitor, name, email) values ('01990000-0000-7000-8000-00000000000b', $1, '', '')`, again)
 			h.exec(`update users set account_id = '01990000-0000-7000-8000-00000000000a'`)
@@ -557,7 +567,7 @@ func TestLapsedClaimCounts(t *testing.T) {
 func TestBuyerIsChecked(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	visitor := h.admit(time.Minute)
+	visitor := h.admit(time.Hour)
 	hold := h.hold(visitor, 1)
 	for name, b := range map[string]checkout.Buyer{
 		"no name":      {Email: "a@example.org"},
@@ -577,7 +587,7 @@ func TestForeignHold(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	ctx := t.Context()
-	owner, thief := h.admit(time.Minute), h.admit(time.Minute)
+	owner, thief := h.admit(time.Hour), h.admit(time.Hour)
 	hold := h.hold(owner, 1)
 	_, err := h.CreateOrder(ctx, key(), checkout.OrderRequest{Event: h.event, Visitor: thief, Hold: hold.ID, Buyer: buyer})
 	if !fault.Is(err, fault.Forbidden) {

@@ -17,7 +17,7 @@ func TestEndingTwice(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	ctx := t.Context()
-	visitor := h.admit(time.Minute)
+	visitor := h.admit(time.Hour)
 	cancelled := h.order(visitor, h.hold(visitor, 1))
 	_, refunded := h.bought(2)
 	for buyers := range 2 {
@@ -42,7 +42,7 @@ func TestExpiryAfterTheClaim(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	ctx := t.Context()
-	visitor := h.admit(time.Minute)
+	visitor := h.admit(time.Hour)
 	o := h.order(visitor, h.hold(visitor, 1, 2))
 	h.exec(`update orders set pay_by = now() - interval '10 minutes' where id = $1`, o.ID)
 	h.exec(`update tickets set reserved_until = now() - interval '8 minutes' where order_id = $1`, o.ID)
@@ -76,7 +76,7 @@ func TestRefundOvertakesTheRequest(t *testing.T) {
 		}
 	})
 	ctx := t.Context()
-	visitor := h.admit(time.Minute)
+	visitor := h.admit(time.Hour)
 	o := h.order(visitor, h.hold(visitor, 1))
 	at = func() {
 		id := query[string](h, `select id::text from payments where order_id = $1`, o.ID)
@@ -103,7 +103,7 @@ func TestLostClaimFreesTheRest(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	ctx := t.Context()
-	slow, quick := h.admit(time.Minute), h.admit(time.Minute)
+	slow, quick := h.admit(time.Hour), h.admit(time.Hour)
 	o := h.order(slow, h.hold(slow, 1, 2))
 	_, p, _, err := h.orders.BeginPayment(ctx, key(), o.ID, payment.MethodOK, "sandbox")
 	if err != nil {
@@ -164,7 +164,7 @@ func TestEventCancelledWhilePaying(t *testing.T) {
 					}
 				}
 			})
-			visitor := h.admit(time.Minute)
+			visitor := h.admit(time.Hour)
 			o := h.order(visitor, h.hold(visitor, 1))
 			got, err := h.Pay(t.Context(), key(), o.ID, payment.MethodOK)
 			if step == checkout.StepOrdered {
@@ -200,7 +200,7 @@ func TestHoldEndsWithItsOrder(t *testing.T) {
 		}
 	})
 	ctx := t.Context()
-	visitor, other := h.admit(time.Minute), h.admit(time.Minute)
+	visitor, other := h.admit(time.Hour), h.admit(time.Hour)
 	hold := h.hold(visitor, 1)
 	var theirs checkout.Hold
 	pinned = func() {
@@ -226,7 +226,7 @@ func TestHoldOfAnEndedOrderIsGivenBack(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	ctx := t.Context()
-	visitor := h.admit(time.Minute)
+	visitor := h.admit(time.Hour)
 	hold := h.hold(visitor, 1)
 	if _, err := h.orders.CancelOrder(ctx, nil, h.order(visitor, hold).ID, ""); err != nil {
 		t.Fatal(err)
@@ -244,7 +244,7 @@ func TestReusedKeyLeavesTheOrderItsHold(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
 	ctx := t.Context()
-	visitor := h.admit(time.Minute)
+	visitor := h.admit(time.Hour)
 	hold := h.hold(visitor, 1)
 	r := checkout.OrderRequest{Event: h.event, Visitor: visitor, Hold: hold.ID, Buyer: buyer}
 	k := key()
@@ -295,7 +295,7 @@ func (hung) Lookup(ctx context.Context, _ string) (payment.Result, error) {
 func TestHungGatewayKeepsNoTickets(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t, func(d *checkout.Deps) { d.Gateway = hung{d.Gateway}; d.Options.GatewayTimeout = 14 * time.Second })
-	a, b := h.admit(time.Minute), h.admit(time.Minute)
+	a, b := h.admit(time.Hour), h.admit(time.Hour)
 	waiting, late := h.order(a, h.hold(a, 1)), h.order(b, h.hold(b, 2))
 	if _, _, _, err := h.orders.BeginPayment(t.Context(), key(), waiting.ID, payment.MethodOK, "sandbox"); err != nil {
 		t.Fatal(err)
@@ -327,7 +327,7 @@ func TestHungGatewayKeepsNoTickets(t *testing.T) {
 func TestAttemptsEnd(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	visitor := h.admit(time.Minute)
+	visitor := h.admit(time.Hour)
 	o := h.order(visitor, h.hold(visitor, 1))
 	for range 20 {
 		if got, err := h.Pay(t.Context(), key(), o.ID, payment.MethodDeclined); err != nil || got.Status != checkout.Declined {

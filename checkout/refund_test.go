@@ -161,7 +161,7 @@ func TestRepeatedWishes(t *testing.T) {
 	if _, err := h.Cancel(ctx, &other, checkout.CancelRequest{Order: o.ID}); !fault.Is(err, fault.KeyReused) {
 		t.Errorf("the key of another request: %v", err)
 	}
-	visitor := h.admit(time.Minute)
+	visitor := h.admit(time.Hour)
 	open := h.order(visitor, h.hold(visitor, 4))
 	k = key()
 	for range 2 {
@@ -224,7 +224,7 @@ func TestExchange(t *testing.T) {
 	if f, ok := errors.AsType[*fault.Error](err); !ok || f.Code != fault.TicketsTaken {
 		t.Errorf("somebody else's seat: %v", err)
 	}
-	holder := h.admit(time.Minute)
+	holder := h.admit(time.Hour)
 	h.hold(holder, 5)
 	if _, err := exchange([]string{seat(2)}, []string{seat(5)}); !fault.Is(err, fault.TicketsTaken) {
 		t.Errorf("a seat that somebody holds: %v", err)
@@ -256,7 +256,7 @@ func TestCancelEvent(t *testing.T) {
 		h.bought(seat)
 	}
 	h.work() // captured
-	waiting, declined, asked := h.admit(time.Minute), h.admit(time.Minute), h.admit(time.Minute)
+	waiting, declined, asked := h.admit(time.Hour), h.admit(time.Hour), h.admit(time.Hour)
 	h.order(waiting, h.hold(waiting, 1))
 	second := h.order(declined, h.hold(declined, 2))
 	if _, err := h.Pay(ctx, key(), second.ID, payment.MethodDeclined); err != nil {
@@ -372,7 +372,7 @@ func TestBooksAreCompared(t *testing.T) {
 		h.work()
 	}
 	cancelled := func(seat int) checkout.Order {
-		visitor := h.admit(time.Minute)
+		visitor := h.admit(time.Hour)
 		o := h.order(visitor, h.hold(visitor, seat))
 		if _, err := h.Pay(ctx, key(), o.ID, payment.MethodDeclined); err != nil {
 			t.Fatal(err)

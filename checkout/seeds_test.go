@@ -109,7 +109,7 @@ func newStorm(t *testing.T, address string, seed uint64) *storm {
 		t.Fatal(err)
 	}
 	t.Cleanup(books.Close)
-	s.bad = &badGateway{Gateway: payment.NewSandbox(books, 0), seed: seed, calls: map[string]int{}, buyers: map[string]string{}}
+	s.bad = &badGateway{Gateway: payment.NewSandbox(books, 0), books: books, seed: seed, calls: map[string]int{}, buyers: map[string]string{}}
 	s.house = houseOn(t, db, rdb, func(d *checkout.Deps) {
 		d.Gateway = s.bad
 		d.Options.GatewayTimeout = 100 * time.Millisecond
@@ -139,7 +139,7 @@ func (s *storm) run() {
 	defer cancel()
 	visitors := make([]string, seedBuyers)
 	for n := range visitors {
-		visitors[n] = s.admit(time.Minute)
+		visitors[n] = s.admit(time.Hour)
 	}
 	var weather sync.WaitGroup
 	weather.Go(func() { s.weather(ctx) })
@@ -441,6 +441,8 @@ var ends = map[string]string{
 func (s *storm) clear() {
 	s.t.Helper()
 	s.db.Reset() // connections of before are broken
+	// What was cut off may be under way at the server yet, and lock what is due.
+	s.bad.quiet(s.t)
 	for range 3 {
 		_ = s.rdb.Ping(s.t.Context()).Err()
 	}
@@ -500,7 +502,8 @@ func (h *house) comesToAnEnd() (wrong []string) {
 // seed, the buyer whose payment it is, the call and how often it was made.
 type badGateway struct {
 	payment.Gateway
-	seed uint64
+	books *pgxpool.Pool
+	seed  uint64
 
 	mu     sync.Mutex
 	fine   bool
@@ -522,9 +525,27 @@ func (g *badGateway) clear() {
 	g.fine = true
 }
 
+// quiet waits until nothing is under way in the database any more.
+func (g *badGateway) quiet(t *testing.T) {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; <-time.After(5 * time.Millisecond) {
+		var busy int
+		err := g.books.QueryRow(t.Context(), `select count(*) from pg_stat_activity
+			where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend' and state <> 'idle'`).Scan(&busy)
+		switch {
+		case err != nil:
+			t.Fatal(err)
+		case busy == 0:
+			return
+		case time.Now().After(end):
+			t.Fatalf("%d connections that were cut work on", busy)
+		}
+	}
+}
+
 // do makes a call that may fail before or after it had its effect, take long, or be
 // made twice.
-func (g *badGateway) do(ctx context.Context, call, key string, f func() error) error {
+func (g *badGateway) do(ctx context.Context, call, key string, f func(ctx context.Context) error) error {
 	g.mu.Lock()
 	name := call + " " + g.buyers[key]
 	g.calls[name]++
@@ -532,17 +553,17 @@ func (g *badGateway) do(ctx context.Context, call, key string, f func() error) e
 	fine := g.fine
 	g.mu.Unlock()
 	if fine {
-		return f()
+		return f(context.WithoutCancel(ctx)) // in fine weather it answers, however busy the machine is
 	}
 	switch d.IntN(12) {
 	case 0:
 		return errBad
 	case 1:
-		_ = f()
+		_ = f(ctx)
 		return errBad
 	case 2: // until the caller's patience is over, after the effect or before
 		if d.IntN(2) == 0 {
-			_ = f()
+			_ = f(ctx)
 		}
 		select {
 		case <-ctx.Done():
@@ -551,32 +572,32 @@ func (g *badGateway) do(ctx context.Context, call, key string, f func() error) e
 			return errBad
 		}
 	case 3:
-		_ = f()
+		_ = f(ctx)
 	}
-	return f()
+	return f(ctx)
 }
 
 func (g *badGateway) Authorise(ctx context.Context, c payment.Charge) (r payment.Result, err error) {
 	g.mu.Lock()
 	g.buyers[c.Key] = g.buyers[c.Order]
 	g.mu.Unlock()
-	err = g.do(ctx, "authorise", c.Key, func() (err error) { r, err = g.Gateway.Authorise(ctx, c); return err })
+	err = g.do(ctx, "authorise", c.Key, func(ctx context.Context) (err error) { r, err = g.Gateway.Authorise(ctx, c); return err })
 	return r, err
 }
 
 func (g *badGateway) Lookup(ctx context.Context, key string) (r payment.Result, err error) {
-	err = g.do(ctx, "lookup", key, func() (err error) { r, err = g.Gateway.Lookup(ctx, key); return err })
+	err = g.do(ctx, "lookup", key, func(ctx context.Context) (err error) { r, err = g.Gateway.Lookup(ctx, key); return err })
 	return r, err
 }
 
 func (g *badGateway) Capture(ctx context.Context, key string) error {
-	return g.do(ctx, "capture", key, func() error { return g.Gateway.Capture(ctx, key) })
+	return g.do(ctx, "capture", key, func(ctx context.Context) error { return g.Gateway.Capture(ctx, key) })
 }
 
 func (g *badGateway) Void(ctx context.Context, key string) error {
-	return g.do(ctx, "void", key, func() error { return g.Gateway.Void(ctx, key) })
+	return g.do(ctx, "void", key, func(ctx context.Context) error { return g.Gateway.Void(ctx, key) })
 }
 
 func (g *badGateway) Refund(ctx context.Context, refund, key string, amount int64) error {
-	return g.do(ctx, "refund", key, func() error { return g.Gateway.Refund(ctx, refund, key, amount) })
+	return g.do(ctx, "refund", key, func(ctx context.Context) error { return g.Gateway.Refund(ctx, refund, key, amount) })
 }

@@ -37,11 +37,11 @@ func TestStateMachinesAgree(t *testing.T) {
 func TestTheDatabaseRefuses(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	visitor := h.admit(time.Minute)
+	visitor := h.admit(time.Hour)
 	open := h.order(visitor, h.hold(visitor, 1, 2))
 	_, sold := h.bought(3, 4)
 	_, other := h.bought(5)
-	started := h.admit(time.Minute)
+	started := h.admit(time.Hour)
 	asked := h.order(started, h.hold(started, 6))
 	if _, _, _, err := h.orders.BeginPayment(t.Context(), key(), asked.ID, payment.MethodOK, "sandbox"); err != nil {
 		t.Fatal(err)

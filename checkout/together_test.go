@@ -33,7 +33,7 @@ func TestEachFailsAlone(t *testing.T) {
 	}
 	buys := make([]*buy, buyers)
 	for n := range buys {
-		b := &buy{visitor: h.admit(time.Minute)}
+		b := &buy{visitor: h.admit(time.Hour)}
 		b.hold = h.hold(b.visitor, n)
 		buys[n] = b
 		switch n % 8 {
@@ -41,7 +41,7 @@ func TestEachFailsAlone(t *testing.T) {
 			h.exec(`update tickets set fence = $3 where event_id = $1 and ordinal = $2`, h.event, n, int64(checkout.MostFence))
 			b.want = fault.TicketsTaken
 		case 5: // the hold is of another visitor
-			b.visitor, b.want = h.admit(time.Minute), fault.Forbidden
+			b.visitor, b.want = h.admit(time.Hour), fault.Forbidden
 		}
 	}
 	var wg sync.WaitGroup
@@ -102,7 +102,7 @@ func TestABreakdownIsOnesOwn(t *testing.T) {
 	h.exec(`alter table orders add constraint odd check (buyer_name <> 'Odd One')`)
 	var wg sync.WaitGroup
 	for n := range 30 {
-		visitor := h.admit(time.Minute)
+		visitor := h.admit(time.Hour)
 		hold := h.hold(visitor, n)
 		wg.Go(func() {
 			b := buyer
@@ -127,7 +127,7 @@ func TestOneVisitorManyTabs(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t) // at most 4 per buyer
 	ctx := t.Context()
-	visitor := h.admit(time.Minute)
+	visitor := h.admit(time.Hour)
 	hold := h.hold(visitor, 1, 2)
 	k := checkout.Key{Scope: "tabs", Value: uuid.NewString(), Fingerprint: "f"}
 	ids := make([]string, 24)
@@ -172,7 +172,7 @@ func TestOneAccountManyDevices(t *testing.T) {
 	h.exec(`insert into accounts (id, email) values ($1, 'fan@example.org')`, account)
 	visitors, holds := make([]string, devices+2), make([]checkout.Hold, devices+2)
 	for n := range visitors {
-		visitors[n] = h.admit(time.Minute)
+		visitors[n] = h.admit(time.Hour)
 		holds[n] = h.hold(visitors[n], n)
 		if n < devices { // the others are guests
 			h.exec(`insert into users (id, visitor, account_id) values ($1, $2, $3)`, uuid.NewString(), visitors[n], account)
@@ -258,7 +258,7 @@ func TestAFrozenNodeStopsOnlyItsOwn(t *testing.T) {
 	}
 	holds := make([]checkout.Hold, buyers)
 	for n := range buyers {
-		visitors[n] = h.admit(time.Minute)
+		visitors[n] = h.admit(time.Hour)
 		holds[n] = h.hold(visitors[n], n)
 	}
 	order := func(n int) (err error) {

@@ -151,7 +151,7 @@ func newDoor(t testing.TB, s waitroom.Settings, o waitroom.Options) *door {
 	t.Cleanup(func() { _ = rdb.Close() })
 	var err error
 	d.Service, err = waitroom.New(waitroom.Deps{
-		Store: redisstore.New(rdb).WithOptions(redisstore.Options{Timeout: time.Second}), Archive: d.archive, Keys: d.keys, Now: time.Now,
+		Store: redisstore.New(rdb).WithOptions(redisstore.Options{Timeout: 10 * time.Second}), Archive: d.archive, Keys: d.keys, Now: time.Now,
 		Logger: slog.New(slog.DiscardHandler), Registerer: prometheus.NewRegistry(), Options: o,
 	})
 	if err != nil {
@@ -212,7 +212,7 @@ func wantFault(t testing.TB, err error, code fault.Code) {
 
 func until(t testing.TB, what string, done func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !done(); <-time.After(2 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !done(); <-time.After(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("waited in vain for: %s", what)
 		}
@@ -422,8 +422,8 @@ func TestRunSeedsTicksAndCheckpoints(t *testing.T) {
 	for range 5 {
 		ids = append(ids, d.join(waitroom.JoinRequest{}).Visitor)
 	}
-	d.shopOK()
 	until(t, "everybody to be admitted", func() bool {
+		d.shopOK()
 		return !slices.ContainsFunc(ids, func(id string) bool { return d.state(id) != waitroom.Ready })
 	})
 	d.shopOK()
@@ -506,8 +506,7 @@ func TestArchiveIsDown(t *testing.T) {
 	until(t, "the room to be created", func() bool { _, err := d.Room(t.Context(), event); return err == nil })
 	d.archive.setDown(true)
 	id := d.join(waitroom.JoinRequest{}).Visitor
-	d.shopOK()
-	until(t, "the line to move all the same", func() bool { return d.me(id).State == waitroom.Ready })
+	until(t, "the line to move all the same", func() bool { d.shopOK(); return d.state(id) == waitroom.Ready })
 	d.archive.setDown(false)
 	until(t, "the log to be written after all", func() bool { return d.archive.admitted() == 1 && d.archive.room().Cursor == 1 })
 }
@@ -529,8 +528,7 @@ func TestStoreIsDown(t *testing.T) {
 	if err := d.redis.Restart(); err != nil {
 		t.Fatal(err)
 	}
-	d.shopOK()
-	until(t, "the line to move again", func() bool { return d.me(joined.Visitor).State == waitroom.Ready })
+	until(t, "the line to move again", func() bool { d.shopOK(); return d.state(joined.Visitor) == waitroom.Ready })
 }
 
 func TestNewWantsItsParts(t *testing.T) {

@@ -187,7 +187,7 @@ func TestDraftsAreNobodysBusiness(t *testing.T) {
 	}
 	s.post("/v1/rooms/"+event+"/join", "{}").refused(404, "not-found")
 	for _, path := range []string{"/v1/rooms/" + event + "/ws?join=1", "/v1/rooms/" + event + "/ws", "/v1/events/" + event + "/live"} {
-		d := websocket.Dialer{HandshakeTimeout: 5 * time.Second}
+		d := websocket.Dialer{HandshakeTimeout: time.Minute}
 		conn, answer, err := d.DialContext(t.Context(), "ws"+strings.TrimPrefix(s.url, "http")+path, nil)
 		if err == nil {
 			must(t, conn.Close())

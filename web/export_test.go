@@ -1,6 +1,10 @@
 package web
 
-import "github.com/gin-gonic/gin"
+import (
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
 
 // Routes lists what the server answers.
 func (s *Server) Routes() gin.RoutesInfo { return s.engine.Routes() }
@@ -27,5 +31,7 @@ func Problems() map[string]struct {
 }
 
 // SmallSendBuffers has the kernel keep next to nothing for viewers who connect
-// from now on.
-func (s *Server) SmallSendBuffers() { s.live.sockets.o.sendBuffer = 1 }
+// from now on, and leaves slow ones a minute to read how it ended.
+func (s *Server) SmallSendBuffers() {
+	s.live.sockets.o.sendBuffer, s.live.sockets.o.farewell = 1, time.Minute
+}

@@ -21,7 +21,7 @@ import (
 // body.
 func (e *entrance) dial(query string, header http.Header) (*client, answer, error) {
 	e.t.Helper()
-	d := websocket.Dialer{Subprotocols: []string{subprotocol}, HandshakeTimeout: 5 * time.Second}
+	d := websocket.Dialer{Subprotocols: []string{subprotocol}, HandshakeTimeout: time.Minute}
 	ws, resp, err := d.Dial("ws"+strings.TrimPrefix(e.url, "http")+roomPath+"/ws"+query, header)
 	if err != nil {
 		a := answer{Response: resp}
@@ -42,7 +42,7 @@ func (e *entrance) dial(query string, header http.Header) (*client, answer, erro
 // joined reads the first frame.
 func (c *client) joined() (j waitroom.Joined) {
 	c.t.Helper()
-	_ = c.ws.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = c.ws.SetReadDeadline(time.Now().Add(time.Minute))
 	kind, text, err := c.ws.ReadMessage()
 	if err != nil || kind != websocket.TextMessage {
 		c.t.Fatalf("no frame: %d, %v", kind, err)
@@ -246,7 +246,7 @@ func TestHandshakeIsOneAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	if _, err := fmt.Fprintf(conn, "GET %s/ws?join=1 HTTP/1.1\r\nHost: x\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n", roomPath); err != nil {
 		t.Fatal(err)

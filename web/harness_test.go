@@ -148,7 +148,7 @@ func newStage(t testing.TB, o stageOptions) *stage {
 		gateway = o.gateway(s.db)
 	}
 	s.shop, err = checkout.New(checkout.Deps{
-		Options: checkout.Options{HoldTTL: 5 * time.Minute, MaxExtensions: 2, PayWithin: 10 * time.Minute, GatewayTimeout: 2 * time.Second},
+		Options: checkout.Options{HoldTTL: 5 * time.Minute, MaxExtensions: 2, PayWithin: 10 * time.Minute, GatewayTimeout: 14 * time.Second},
 		Catalog: events, Holds: holds, Orders: orders, Gateway: gateway, Inventory: s.inventory, Logger: o.log, Registerer: registry,
 	})
 	must(t, err)
@@ -401,7 +401,7 @@ func (r reply) problem() (p problem) {
 // eventually asks until ok is true of the answer.
 func eventually[T any](t testing.TB, what string, ask func() T, ok func(T) bool) T {
 	t.Helper()
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -413,6 +413,24 @@ func eventually[T any](t testing.TB, what string, ask func() T, ok func(T) bool)
 			t.Fatalf("never happened: %s; last: %+v", what, v)
 		}
 		<-tick.C
+	}
+}
+
+// within asks until ok is true of the answer, as it must be of whatever is asked later
+// than limit from now. The time for which the machine was too busy for us does not count.
+func within[T any](t testing.TB, what string, limit time.Duration, ask func() T, ok func(T) bool) T {
+	t.Helper()
+	began, delays := time.Now(), stacktest.Delays(t)
+	for {
+		late := time.Since(began)
+		v := ask()
+		if ok(v) {
+			return v
+		}
+		if late -= delays(); late > limit {
+			t.Fatalf("not %s after: %s; last: %+v", late, what, v)
+		}
+		<-time.After(10 * time.Millisecond)
 	}
 }
 
@@ -536,7 +554,7 @@ type socket struct {
 
 func (s *stage) dial(path string, h http.Header, protocols ...string) *socket {
 	s.t.Helper()
-	d := websocket.Dialer{Subprotocols: protocols, HandshakeTimeout: 5 * time.Second}
+	d := websocket.Dialer{Subprotocols: protocols, HandshakeTimeout: time.Minute}
 	conn, response, err := d.DialContext(s.t.Context(), "ws"+strings.TrimPrefix(s.url, "http")+path, h)
 	if err != nil {
 		s.t.Fatalf("WS %s: %v (%v)", path, err, response)
@@ -556,7 +574,7 @@ func (w *socket) say(text string) {
 // next reads a frame, which must be of one of the schemas.
 func (w *socket) next(schemas ...string) []byte {
 	w.t.Helper()
-	_ = w.conn.SetReadDeadline(time.Now().Add(15 * time.Second))
+	_ = w.conn.SetReadDeadline(time.Now().Add(time.Minute))
 	kind, frame, err := w.conn.ReadMessage()
 	if err != nil || kind != websocket.TextMessage {
 		w.t.Fatalf("no frame: %d, %v", kind, err)
@@ -590,7 +608,7 @@ func (w *socket) until(what string, ok func(me) bool) (m me) {
 // closed reads until the server closes, and returns the code.
 func (w *socket) closed() int {
 	w.t.Helper()
-	_ = w.conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	_ = w.conn.SetReadDeadline(time.Now().Add(time.Minute))
 	for {
 		if _, _, err := w.conn.ReadMessage(); err != nil {
 			if e, ok := errors.AsType[*websocket.CloseError](err); ok {

@@ -43,7 +43,7 @@ func TestMemoryOfAWaitingVisitor(t *testing.T) {
 			t.Fatal(err)
 		}
 		conns = append(conns, c)
-		_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+		_ = c.SetDeadline(time.Now().Add(time.Minute))
 		if _, err := fmt.Fprintf(c, "GET /ws?visitor=%s HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
 			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: onsale.v1\r\n\r\n", visitor); err != nil {
 			t.Fatal(err)
@@ -65,14 +65,28 @@ func TestMemoryOfAWaitingVisitor(t *testing.T) {
 	for _, visitor := range visitors[50:] {
 		dial(visitor)
 	}
-	heapAfter, rssAfter := memory(t)
+	each, resident := settled(t, func() (live, resident int64) {
+		heapAfter, rssAfter := memory(t)
+		return (heapAfter - heapBefore) / int64(n-50), (rssAfter - rssBefore) / int64(n-50)
+	})
 	if got := h.hub.Connections(); got != n {
 		t.Fatalf("%d connections, want %d", got, n)
 	}
-	each := (heapAfter - heapBefore) / int64(n-50)
-	t.Logf("a waiting visitor costs %d B of heap and stack, %d B of resident memory", each, (rssAfter-rssBefore)/int64(n-50))
+	t.Logf("a waiting visitor costs %d B of heap and stack, %d B of resident memory", each, resident)
 	if each > most {
 		t.Errorf("a waiting visitor costs %d B, at most %d are allowed", each, most)
+	}
+}
+
+// settled measures what a connection costs until that is little enough, or for some
+// seconds: on a busy machine handshakes are being ended yet.
+func settled(t testing.TB, measure func() (live, resident int64)) (live, resident int64) {
+	t.Helper()
+	for end := time.Now().Add(15 * time.Second); ; <-time.After(100 * time.Millisecond) {
+		live, resident = measure()
+		if live <= most || time.Now().After(end) {
+			return live, resident
+		}
 	}
 }
 

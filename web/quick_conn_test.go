@@ -75,7 +75,7 @@ func (b *repeatedBox) talk(t *testing.T, address string, steps []step) (said []s
 		t.Fatal(err)
 	}
 	defer func() { _ = conn.Close() }()
-	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(time.Minute))
 	in := bufio.NewReader(conn)
 	for _, s := range steps {
 		for i, part := range s.parts {
@@ -227,7 +227,7 @@ func FuzzRepeatedRequests(f *testing.F) {
 // and ends when nothing is asked any more.
 func TestARepeatedRequestIsStillAnsweredTruly(t *testing.T) {
 	t.Parallel()
-	const quiet = 500 * time.Millisecond
+	const quiet = 2 * time.Second // nobody who asks is so late
 	b := newRepeatedBox(t, quiet)
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(t.Context(), "tcp4", b.quick)
@@ -259,6 +259,7 @@ func TestARepeatedRequestIsStillAnsweredTruly(t *testing.T) {
 		b.box.get(200, "/v1/events/"+b.event.ID, nil) // somebody else has it looked at
 		ask()
 		asked++
+		<-time.After(5 * time.Millisecond)
 	}
 	if n := b.repeated(); n < asked*9/10-2 {
 		t.Errorf("%d of %d requests were answered from the connection", n, asked)
@@ -267,22 +268,17 @@ func TestARepeatedRequestIsStillAnsweredTruly(t *testing.T) {
 	if r := b.do("PATCH", "/v1/admin/events/"+b.event.ID, `{"name": "`+name+`"}`, asOperator); r.Code != http.StatusOK {
 		t.Fatal(r.Code, r.Body)
 	}
-	changed := time.Now()
-	for !strings.Contains(ask(), name) {
-		if time.Since(changed) > time.Second {
-			t.Fatal("the change is not told after a second")
-		}
-	}
+	within(t, "the change is told", time.Second, ask, func(told string) bool { return strings.Contains(told, name) })
 
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	b.server.Shutdown(ctx)
 	before := b.repeated()
+	last := time.Now()
 	ask()
 	if b.repeated() != before {
 		t.Error("a node that goes away answers past net/http, which counts who is there")
 	}
-	last := time.Now()
 	if _, err := in.ReadByte(); err == nil || time.Since(last) < quiet/2 {
 		t.Errorf("the quiet connection ended after %v with %v", time.Since(last), err)
 	}

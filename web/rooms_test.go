@@ -43,7 +43,7 @@ func newEntrance(t testing.TB, options waitroom.Options) *entrance {
 	options.Tick, options.ShopGrace = 5*time.Millisecond, time.Hour
 	var err error
 	e.rooms, err = waitroom.New(waitroom.Deps{
-		Store: redisstore.New(rdb).WithOptions(redisstore.Options{Timeout: time.Second}),
+		Store: redisstore.New(rdb).WithOptions(redisstore.Options{Timeout: 10 * time.Second}),
 		Keys:  e.keys, Now: time.Now, Logger: log, Options: options,
 	})
 	if err != nil {
@@ -332,7 +332,7 @@ func TestRoomSocketKnowsWhoAsks(t *testing.T) {
 	j := joined.me(t)
 	cookie := joined.Cookies()[0]
 	dial := func(header http.Header) (*websocket.Conn, *http.Response, error) {
-		d := websocket.Dialer{Subprotocols: []string{subprotocol}, HandshakeTimeout: 5 * time.Second}
+		d := websocket.Dialer{Subprotocols: []string{subprotocol}, HandshakeTimeout: time.Minute}
 		return d.Dial("ws"+strings.TrimPrefix(e.url, "http")+roomPath+"/ws", header)
 	}
 	for name, header := range map[string]http.Header{

@@ -57,7 +57,7 @@ func newServer(t *testing.T, o serverOptions) *server {
 		return &session{s: s, conn: c, o: o}, nil
 	}))
 	srv.Domain, srv.TLSConfig = "mail.test", o.tls
-	srv.ReadTimeout, srv.WriteTimeout = 10*time.Second, 10*time.Second
+	srv.ReadTimeout, srv.WriteTimeout = time.Minute, time.Minute
 	srv.ErrorLog = quiet{}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -71,7 +71,7 @@ func newStripe(t testing.TB, db *pgxpool.Pool) (*payment.Stripe, *paymenttest.Fa
 	g, err := payment.NewStripe(payment.NewReferences(db), payment.StripeOptions{
 		SecretKey: paymenttest.StripeKey, WebhookSecret: paymenttest.StripeWebhookSecret, APIURL: f.URL() + "/",
 		Return: func(order string) string { return "https://tickets.example/orders/" + order },
-		HTTP:   &http.Client{Transport: &http.Transport{}, Timeout: 10 * time.Second},
+		HTTP:   &http.Client{Transport: &http.Transport{}, Timeout: time.Minute},
 	})
 	if err != nil {
 		t.Fatal(err)

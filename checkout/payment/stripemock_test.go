@@ -67,7 +67,7 @@ func stripeMock(t *testing.T) http.RoundTripper {
 	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		c, err := dial(t.Context(), "", "")
 		if err == nil {
 			_ = c.Close()

@@ -289,7 +289,7 @@ func TestNobodyIsNeverMailed(t *testing.T) {
 // is followed by another that repeats it.
 func TestJobsRepeatSafely(t *testing.T) {
 	t.Parallel()
-	p := newPost(t, messages.Options{DeliveryLease: 50 * time.Millisecond, MailLease: 50 * time.Millisecond})
+	p := newPost(t, messages.Options{})
 	ctx := t.Context()
 	p.endpoint()
 	p.endpoint(messages.OrderPaid)

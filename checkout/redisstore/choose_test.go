@@ -86,13 +86,19 @@ func TestBestAvailableLooksBehindLapsedHolds(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, rdb redis.UniversalClient) {
 		h := in(t, rdb, "00", "AA")
-		if _, err := h.pick(h.visitor(time.Minute), 50*time.Millisecond, 0, 1); err != nil {
+		lapsing, err := h.pick(h.visitor(time.Minute), 2*time.Second, 0, 1)
+		if err != nil {
 			t.Fatal(err)
 		}
 		other := h.visitor(time.Minute)
-		_, err := h.best(other, 2, -1, 0)
+		_, err = h.best(other, 2, -1, 0)
 		wantCode(t, "while they are held", err, fault.SoldOut)
-		<-time.After(80 * time.Millisecond) // the hold's own time, by Redis' clock
+		for now := lapsing.Expires; !now.After(lapsing.Expires); { // by Redis' clock
+			<-time.After(20 * time.Millisecond)
+			if now, err = rdb.Time(t.Context()).Result(); err != nil {
+				t.Fatal(err)
+			}
+		}
 		if held, err := h.best(other, 2, -1, 0); err != nil || len(held.Ordinals) != 2 {
 			t.Errorf("after the hold has lapsed: %v, %v", held.Ordinals, err)
 		}

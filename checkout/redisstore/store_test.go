@@ -412,7 +412,7 @@ func TestExpiryFreesWithinASecond(t *testing.T) {
 		defer cancel()
 		h := newHall(t, rdb)
 		a, b := h.visitor(time.Minute), h.visitor(time.Minute)
-		held, err := h.pick(a, 300*time.Millisecond, 8, 9)
+		held, err := h.pick(a, 2*time.Second, 8, 9)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -422,25 +422,26 @@ func TestExpiryFreesWithinASecond(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		freed := 0
-		deadline := time.Now().Add(5 * time.Second)
-		for freed == 0 && time.Now().Before(deadline) {
+		for freed := 0; freed == 0; {
+			began := time.Now()
 			n, next, err := h.Sweep(ctx, h.event)
 			if err != nil {
 				t.Fatal(err)
 			}
-			freed += n
-			if n == 0 {
-				<-time.After(max(next, 10*time.Millisecond)) // as long as the sweep itself says
+			freed = n
+			// As long as the sweep itself says: however busy the machine is, it must not say
+			// to come back later than a second after the hold's end.
+			if late := began.Add(max(next, 0)).Sub(held.Expires); n != 2 && (n != 0 || late > time.Second) {
+				t.Fatalf("%d tickets were freed, and the next sweep is %s after the hold's end; want 2 within a second", n, late)
 			}
-		}
-		if late := time.Since(held.Expires); freed != 2 || late > time.Second {
-			t.Errorf("%d tickets were freed %s after the hold's end; want 2 within a second", freed, late)
+			if n == 0 {
+				<-time.After(max(next, 10*time.Millisecond))
+			}
 		}
 		h.wantStatus("AAAAAAAAAAAAAAAAAAAAAAAAAA")
 		select {
 		case <-changes:
-		case <-time.After(3 * time.Second):
+		case <-time.After(time.Minute):
 			t.Error("the change was not published")
 		}
 		if _, err := h.pick(b, time.Minute, 9); err != nil {

@@ -85,7 +85,7 @@ func TestManyNodesNeverExceedTheThrottle(t *testing.T) {
 	)
 	url := stacktest.Redis(t).URL()
 	s := wide()
-	s.Throttle = waitroom.Throttle{RatePerMinute: rate, Burst: burst, MaxShoppers: most, Lease: time.Minute, ClaimWindow: time.Minute}
+	s.Throttle = waitroom.Throttle{RatePerMinute: rate, Burst: burst, MaxShoppers: most, Lease: time.Hour, ClaimWindow: time.Hour}
 	first := newRoom(t, client(t, url), s, redisstore.Options{}).shopOK()
 
 	var (

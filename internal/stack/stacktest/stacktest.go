@@ -441,3 +441,40 @@ func withDatabase(address, name string) string {
 	u.Path = "/" + cmp.Or(name, "postgres")
 	return u.String()
 }
+
+// Delays measures how long a busy machine keeps this process waiting, from now on: what
+// it returns is the sum of what naps took too long so far. A test that holds a promise
+// about time allows this much more, which is nothing where the processor is free.
+func Delays(t testing.TB) func() time.Duration {
+	const nap, fair = 5 * time.Millisecond, 20 * time.Millisecond
+	var (
+		mu   sync.Mutex
+		sum  time.Duration
+		last = time.Now()
+	)
+	late := func() time.Duration { return max(time.Since(last)-fair, 0) }
+	over, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-over:
+				return
+			case <-time.After(nap):
+			}
+			mu.Lock()
+			sum += late()
+			last = time.Now()
+			mu.Unlock()
+		}
+	}()
+	t.Cleanup(func() {
+		close(over)
+		<-ended
+	})
+	return func() time.Duration {
+		mu.Lock()
+		defer mu.Unlock()
+		return sum + late()
+	}
+}
