@@ -280,9 +280,12 @@ func TestWebhooksOfOperators(t *testing.T) {
 		t.Errorf("test: %+v", trial)
 	}
 
-	r.answers(410)
+	r.answers(503)
 	buyer := s.admitted(s.event)
 	bought := s.paid(s.ordered(buyer.Pass, s.held(s.event, buyer.Pass, s.tickets[0])), "tok_ok")
+	// Nothing is announced to one that is switched off: both are on their way before that.
+	eventually(t, "two deliveries are on their way", func() []delivery { return s.deliveries(changed, "?status=pending") }, func(l []delivery) bool { return len(l) == 2 })
+	r.answers(410)
 	eventually(t, "410 switches it off", func() (now hook) {
 		s.get(path, asOperator).ok(200, &now)
 		return now
