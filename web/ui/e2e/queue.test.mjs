@@ -52,6 +52,8 @@ test('a newcomer joins, sees a truthful place, and the number never goes up', ()
   await soon(async () => assert.equal(await text(page, 'dr'), '300'));
   await soon(async () => assert.match(await page.title(), /^1,233 · /));
   const [s] = sockets[`${api.room}/ws`];
+  s.send(f.me({ wait: null }));
+  await soon(async () => assert.equal(await text(page, 'dw'), 'not known yet'));
   const shown = [];
   for (const ahead of [1200, 1210, 900, 905, 30]) {
     s.send(f.me({ ahead, wait: { low_s: ahead, high_s: ahead + 60 } }));

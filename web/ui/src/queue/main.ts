@@ -296,7 +296,9 @@ function render(): void {
   show('keep', stays);
   put('code', ours && `${T.code} ${me!.visitor}`);
   show('chance', inLine && me!.chance);
-  put('dw', inLine && me!.wait && new Intl.NumberFormat(locale(), { style: 'unit', unit: 'minute' }).formatRange(minutes(me!.wait.low_s, Math.floor), minutes(me!.wait.high_s, Math.ceil)));
+  put('dw', inLine && (me!.wait
+    ? new Intl.NumberFormat(locale(), { style: 'unit', unit: 'minute' }).formatRange(minutes(me!.wait.low_s, Math.floor), minutes(me!.wait.high_s, Math.ceil))
+    : (phase === 'waiting' || phase === 'full') && T.waitUnknown));
   put('dg', gathers && number(room!.waiting));
   put('ds', inLine && room!.stock_left !== null && number(room!.stock_left));
   put('dr', inLine && number(room!.admitting_per_minute));
