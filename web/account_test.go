@@ -448,7 +448,9 @@ func TestErasedAccount(t *testing.T) {
 	give(ada, s.tickets[3], fmt.Sprintf(`{"name":%q,"email":%q}`, graceName, graceEmail))
 	give(bought, s.tickets[1], `{"name":"Eve","email":"eve@friends.example"}`)
 	s.post("/v1/admin/orders/"+bought.Order+"/refund", `{"reason":"asked by grace.TRACE@buyers.example"}`, asOperator, keyed("back")).ok(200, nil)
-	eventually(t, "the money is back", func() string { return query[string](s, `select status from payments where order_id = $1`, bought.Order) },
+	eventually(t, "the money is back", func() string {
+		return query[string](s, `select status from payments where order_id = $1`, bought.Order)
+	},
 		func(status string) bool { return status == "refunded" })
 	eventually(t, "all is written", func() int { return query[int](s, `select count(*) from emails where status in ('pending', 'sending')`) }, func(n int) bool { return n == 0 })
 
