@@ -78,8 +78,11 @@ type OutsideNow struct {
 type OutsideStore interface {
 	// ImportTickets writes the orders that prepare returns, all of them or none, while no
 	// other import of this event goes on. TicketsTaken (a TakenError) when somebody has one
-	// of the tickets. last is how long a hold may live.
-	ImportTickets(ctx context.Context, event string, last time.Duration, prepare func(context.Context, OutsideNow) ([]OutsideOrder, error)) error
+	// of the tickets. last is how long a hold may live. If nothing is written, undo is called,
+	// and only then the next import begins; whether something was is not known when the
+	// commit fails, and it is not called.
+	ImportTickets(ctx context.Context, event string, last time.Duration,
+		prepare func(context.Context, OutsideNow) ([]OutsideOrder, error), undo func(context.Context)) error
 }
 
 // OutsideImport says how tickets are brought in.
@@ -448,8 +451,9 @@ const areaTries = 5
 
 // ImportTickets brings tickets in that were sold elsewhere, all of a file or nothing.
 // They are taken out of the live inventory before, in the one step in which buyers
-// hold theirs, so that nobody who holds a ticket loses it. A crash in between leaves
-// them kept for nobody, until the auditor puts that right.
+// hold theirs, so that nobody who holds a ticket loses it, and given back before the
+// next import may have them. A crash in between, or a commit of which it is not known
+// whether it happened, leaves them kept for nobody, until the auditor puts that right.
 func (s *Service) ImportTickets(ctx context.Context, r OutsideImport) (OutsideDone, error) {
 	rows, layout, err := s.readOutside(ctx, r)
 	if err != nil {
@@ -472,8 +476,10 @@ func (s *Service) ImportTickets(ctx context.Context, r OutsideImport) (OutsideDo
 			return nil, err
 		}
 		return plan.orders, c.take(ctx, plan, rows, layout, now)
-	})
-	c.settle(ctx, err == nil)
+	}, func(ctx context.Context) { c.settle(ctx, false) })
+	if err == nil {
+		c.settle(ctx, true)
+	}
 	if taken, lost := takenOf(err); lost {
 		err = plan.refused(taken, justSold)
 	}
@@ -605,7 +611,7 @@ func ImportTicketsOffline(ctx context.Context, orders OutsideStore, events Catal
 			return nil, err
 		}
 		return plan.orders, nil
-	})
+	}, func(context.Context) {}) // nothing was taken
 	if taken, lost := takenOf(err); lost {
 		err = plan.refused(taken, justSold)
 	}

@@ -18,12 +18,17 @@ var _ checkout.OutsideStore = (*Store)(nil)
 // ImportTickets implements checkout.OutsideStore. The event's lock has imports of it come
 // after each other, and after it was put on sale; orders need a weaker one.
 func (s *Store) ImportTickets(ctx context.Context, event string, last time.Duration,
-	prepare func(context.Context, checkout.OutsideNow) ([]checkout.OutsideOrder, error),
+	prepare func(context.Context, checkout.OutsideNow) ([]checkout.OutsideOrder, error), undo func(context.Context),
 ) error {
-	return s.many(ctx, func(ctx context.Context, tx pgx.Tx) error {
+	return s.many(ctx, func(ctx context.Context, tx pgx.Tx) (err error) {
+		defer func() {
+			if err != nil {
+				undo(ctx) // the lock is there until the end of the transaction
+			}
+		}()
 		var now checkout.OutsideNow
 		var currency string
-		err := tx.QueryRow(ctx, `
+		err = tx.QueryRow(ctx, `
 			select status, off_sale_at, coalesce(off_sale_at + $2::interval < clock_timestamp(), status <> 'on_sale'), currency
 			from events where id = $1 for no key update`, event, last).Scan(&now.Status, &now.OffSale, &now.HoldsOver, &currency)
 		if err != nil {
