@@ -19,7 +19,7 @@ func TestSimulate(t *testing.T) {
 		code int
 		says []string
 	}{
-		{"a small sale", append(small, "--json", file), 0, []string{"200 people for 100 tickets", "Sold out within", "Nobody is let in before somebody ahead of them: holds"}},
+		{"a small sale", append(small, "--json", file), 0, []string{"200 people for 100 tickets", "Sold out 0:0", "Nobody is let in before somebody ahead of them: holds"}},
 		{"bad numbers", []string{"--visitors=0", "--order=random"}, 2, []string{"visitors must be from 1", `order must be fifo or draw, not "random"`}},
 		{"a word too many", []string{"fast"}, 2, []string{"fast"}},
 		{"nowhere to write", append(small, "--json", filepath.Join(file, "none")), 1, []string{"none"}},

@@ -20,7 +20,7 @@ type Report struct {
 	Minutes []Minute `json:"minutes"`
 
 	Lasted      int      `json:"lasted_s"`     // from the opening until nobody waited or shopped
-	SoldOut     *int     `json:"sold_out_s"`   // after the opening, to the minute; null: it was not
+	SoldOut     *int     `json:"sold_out_s"`   // after the opening; null: it was not
 	Admitted    int      `json:"admitted"`     // turns
 	Claimed     int      `json:"claimed"`      // …
 	Missed      int      `json:"missed"`       // turns that nobody claimed
@@ -165,7 +165,7 @@ func (r *Report) Write(w io.Writer) error {
 	b.WriteByte('\n')
 	switch {
 	case r.SoldOut != nil:
-		fmt.Fprintf(&b, "Sold out within %s of the opening; ", clockTime(*r.SoldOut))
+		fmt.Fprintf(&b, "Sold out %s after the opening; ", clockTime(*r.SoldOut))
 	default:
 		fmt.Fprintf(&b, "Over %s after the opening; ", clockTime(r.Lasted))
 	}

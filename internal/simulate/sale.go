@@ -162,6 +162,10 @@ func (s *sale) run(ctx context.Context, progress func(Minute)) error {
 		if !room.AsOf.Equal(s.now()) {
 			return fmt.Errorf("a script sees %s when it is %s", room.AsOf, s.now())
 		}
+		if room.State == waitroom.Closed && room.ClosedReason == "sold_out" && s.report.SoldOut == nil {
+			after := s.second - s.opens
+			s.report.SoldOut = &after
+		}
 		s.checked.shoppers(s.second, room.Shopping, s.o.Throttle.MaxShoppers)
 		if s.second%askEvery == 0 {
 			if err := s.ask(ctx, &room); err != nil {
@@ -356,10 +360,6 @@ func (s *sale) ask(ctx context.Context, room *waitroom.Room) error {
 }
 
 func (s *sale) minute(room *waitroom.Room) Minute {
-	if room.State == waitroom.Closed && room.ClosedReason == "sold_out" && s.report.SoldOut == nil {
-		after := s.second - s.opens
-		s.report.SoldOut = &after
-	}
 	m := Minute{
 		At: s.second - s.opens, State: room.State, Waiting: room.Waiting, Ready: room.Ready, Shopping: room.Shopping,
 		Admitted: int(room.Admitted), Sold: s.report.Sold,
