@@ -297,6 +297,9 @@ func newPositions(q waitroom.Query, s waitroom.Survey) positions {
 func (p *positions) before(place int64) int {
 	if n := len(p.front); p.whole || n > 0 && place <= p.front[n-1] {
 		at, _ := slices.BinarySearch(p.front, place)
+		if at == n {
+			return notKnown // was not there yet: has joined since, behind others who have
+		}
 		return at
 	}
 	i, exact := slices.BinarySearch(p.places, place)
@@ -377,13 +380,14 @@ func (h *Hub) tick(ctx context.Context, c *crowd) error {
 	at := newPositions(q, survey)
 	c.vague = false
 	for _, g := range c.line {
-		if g.v.Ahead == notKnown && g.placed == c.ticks {
+		ahead := at.before(g.v.Score)
+		if g.v.Ahead == notKnown && (g.placed == c.ticks || ahead == notKnown) {
 			c.vague = true
 			continue
 		}
 		// The number told never goes up, though who comes back with a receipt
 		// stands before us again.
-		g.v.Ahead = min(g.v.Ahead, at.before(g.v.Score))
+		g.v.Ahead = min(g.v.Ahead, ahead)
 		if g.v.Score <= s.room.Served && g.looked != c.ticks {
 			c.ask(g)
 		}

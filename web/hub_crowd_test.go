@@ -55,14 +55,14 @@ func TestPositionsInAShortLine(t *testing.T) {
 	p := newPositions(q, waitroom.Survey{
 		Front: []int64{3, 5, 9}, Ahead: []int{1, 2}, Room: waitroom.Room{Settings: waitroom.Settings{Next: 9}, Waiting: 3},
 	})
-	for place, want := range map[int64]int{1: 0, 3: 0, 4: 1, 5: 1, 9: 2, 100: 3} {
+	for place, want := range map[int64]int{1: 0, 3: 0, 4: 1, 5: 1, 9: 2, 10: notKnown} {
 		if got := p.before(place); got != want {
 			t.Errorf("before(%d) = %d, want %d", place, got, want)
 		}
 	}
 	empty := newPositions(waitroom.Query{Front: 1000}, waitroom.Survey{})
-	if got := empty.before(7); got != 0 {
-		t.Errorf("in an empty line there are %d ahead", got)
+	if got := empty.before(7); got != notKnown {
+		t.Errorf("who was not in an empty line is told %d", got)
 	}
 	if got := (&positions{places: []int64{40}, ahead: []int{30}}).before(41); got != notKnown {
 		t.Errorf("behind all who were asked for, %d are told", got) // or the number would stay too low

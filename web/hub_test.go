@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -56,6 +57,12 @@ func newHall(t testing.TB, change func(*hubOptions)) *hall {
 // newHallBehind is newHall with another server in front.
 func newHallBehind(t testing.TB, change func(*hubOptions), front func(*httptest.Server)) *hall {
 	t.Helper()
+	return newHallOn(t, change, front, func(s waitroom.Store) waitroom.Store { return s })
+}
+
+// newHallOn is newHallBehind with something around the store.
+func newHallOn(t testing.TB, change func(*hubOptions), front func(*httptest.Server), around func(waitroom.Store) waitroom.Store) *hall {
+	t.Helper()
 	h := &hall{t: t, redis: miniredis.NewMiniRedis(), keys: pass.Generate(), registry: prometheus.NewRegistry()}
 	if err := h.redis.Start(); err != nil {
 		t.Fatal(err)
@@ -66,7 +73,7 @@ func newHallBehind(t testing.TB, change func(*hubOptions), front func(*httptest.
 	log := slog.New(slog.DiscardHandler)
 	var err error
 	h.rooms, err = waitroom.New(waitroom.Deps{
-		Store: redisstore.New(rdb).WithOptions(redisstore.Options{Timeout: 10 * time.Second}), Keys: h.keys, Now: time.Now, Logger: log, Registerer: h.registry,
+		Store: around(redisstore.New(rdb).WithOptions(redisstore.Options{Timeout: 10 * time.Second})), Keys: h.keys, Now: time.Now, Logger: log, Registerer: h.registry,
 		Options: waitroom.Options{Tick: 5 * time.Millisecond, ShopGrace: time.Hour, ReturnWindow: time.Millisecond},
 	})
 	if err != nil {
@@ -248,6 +255,48 @@ func TestHubTellsWhereEverybodyStands(t *testing.T) {
 	me := clients[1].until("shopping", func(me waitroom.Me) bool { return me.State == waitroom.Shopping })
 	if me.Pass == nil || *me.Pass != *claimed.Pass || me.LeaseEnds == nil {
 		t.Errorf("the pushed pass differs from the claimed one: %+v", me)
+	}
+}
+
+// surveyed is a store whose answer to one Survey is held up on its way.
+type surveyed struct {
+	waitroom.Store
+
+	taken, passed chan struct{}
+	once          *sync.Once
+}
+
+func (s surveyed) Survey(ctx context.Context, event string, q waitroom.Query) (waitroom.Survey, error) {
+	survey, err := s.Store.Survey(ctx, event, q)
+	s.once.Do(func() {
+		close(s.taken)
+		<-s.passed
+	})
+	return survey, err
+}
+
+// Who joins while the room is being looked at is not in what was seen. Their number
+// is that of their join: one that is too low would stay, since it never goes up.
+func TestHubKeepsTheNumbersOfNewcomers(t *testing.T) {
+	t.Parallel()
+	s := surveyed{taken: make(chan struct{}), passed: make(chan struct{}), once: new(sync.Once)}
+	h := newHallOn(t, nil, nil, func(inner waitroom.Store) waitroom.Store {
+		s.Store = inner
+		return s
+	})
+	h.connect(h.join().Visitor)
+	<-s.taken
+	var clients []*client
+	for range 3 {
+		clients = append(clients, h.connect(h.join().Visitor))
+	}
+	close(s.passed)
+	for i, c := range clients {
+		for range 5 {
+			if me := c.next(); me.State != waitroom.Waiting || *me.Ahead != i+1 {
+				t.Errorf("newcomer %d is told %s, %d ahead", i+1, me.State, *me.Ahead)
+			}
+		}
 	}
 }
 

@@ -271,15 +271,28 @@ func (n *node) call(status int, method, path, token, key string, body any) answe
 	return a
 }
 
-// event creates an event of the given number of standing places.
+// event creates an event of the given number of standing places, and tries again while
+// the machine is too busy for that.
 func (n *node) event(capacity int, room map[string]any) string {
 	n.t.Helper()
-	return n.call(http.StatusCreated, "POST", "/v1/admin/events", adminToken, "", map[string]any{
+	body := map[string]any{
 		"name": "Night " + uuid.NewString(), "starts_at": "2031-05-01T19:00:00Z",
 		"venue": map[string]any{"name": "Hall"}, "currency": "EUR", "max_per_buyer": 6,
 		"areas": []map[string]any{{"name": "Floor", "capacity": capacity, "price": 2500}},
 		"room":  room,
-	}).str("id")
+	}
+	var a answer
+	n.until(patience, "the event is there", func() (made bool) {
+		var err error
+		if a, err = n.try("POST", "/v1/admin/events", adminToken, "", body); err != nil {
+			n.t.Fatal(err)
+		}
+		if a.status != http.StatusCreated && a.status != http.StatusServiceUnavailable {
+			n.t.Fatalf("POST /v1/admin/events: %s", a)
+		}
+		return a.status == http.StatusCreated
+	})
+	return a.str("id")
 }
 
 // join takes a place in line.
