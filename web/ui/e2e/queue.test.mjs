@@ -17,6 +17,7 @@ describe('every phase', () => {
   const phases = {
     lobby: [f.me({ state: 'lobby', place: null, ahead: null, wait: null }, { state: 'lobby', opens_at: f.after(900), waiting: 4210 }), 'You are in the waiting room'],
     waiting: [f.me(), 'You are in line'],
+    'a wait that is not known': [f.me({ wait: null }), 'not known yet'],
     'next in line': [f.me({ ahead: 0 }), 'You are next'],
     'paused, with words': [f.me({}, { state: 'paused', reason: 'paused', message: 'Back in ten minutes.' }), 'Back in ten minutes.'],
     'shop down': [f.me({ wait: null }, { reason: 'shop_unavailable' }), 'The shop is not answering'],
